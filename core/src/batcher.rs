@@ -1,0 +1,231 @@
+//! The caller's handle: one request in, its own response out.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use crate::any::AnyTransport;
+use crate::error::Result;
+use crate::meta::{CallMeta, Reply};
+use crate::transport::Transport;
+
+/// How long a request is awaited unless something else is said: 100 s, as in the Python package.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(100);
+
+/// Sends requests, one at a time or many, and returns to each caller its own response.
+///
+/// Cheap to clone; all clones share the transport, and one batcher can be used from any number of
+/// tasks at once. By default the type does not name the transport; where the allocation that this
+/// costs for each call matters, [`with_transport`](Self::with_transport) keeps it.
+///
+/// # Cancellation
+///
+/// Dropping the future of a `send` abandons its request: it is not run if no handler has started
+/// on it. Nothing is sent before the future is first polled.
+///
+/// # Examples
+///
+/// ```
+/// use dynamic_batcher::{BatchPolicy, BatchProcessor, Batcher, WhenIdle};
+/// use dynamic_batcher_memory::MemoryTransport;
+///
+/// # #[tokio::main]
+/// # async fn main() -> dynamic_batcher::Result<()> {
+/// let transport = MemoryTransport::default();
+/// let batcher: Batcher<u32, u32> = Batcher::new(transport.clone());
+/// let policy = BatchPolicy::default().when_idle(WhenIdle::Run);
+/// let _processor = BatchProcessor::spawn(transport, policy, |batch: Vec<u32>| {
+///     batch.into_iter().map(|n| n * 2).collect::<Vec<_>>()
+/// });
+///
+/// assert_eq!(batcher.send(21).await?, 42);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Batcher<Req, Resp, T = AnyTransport<Req, Resp>> {
+    transport: T,
+    timeout: Duration,
+    types: PhantomData<fn(Req) -> Resp>,
+}
+
+/// What one send may ask for. The default asks for nothing: the batcher's own settings hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SendOptions {
+    /// How long to wait for the response. Default: `None`, the batcher's timeout.
+    pub timeout: Option<Duration>,
+}
+
+impl SendOptions {
+    /// Sets how long to wait for the response, counted from the first poll of the send.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+}
+
+impl<Req: Send + 'static, Resp: Send + 'static> Batcher<Req, Resp> {
+    /// Makes a batcher over any transport, without its type.
+    pub fn new(transport: impl Transport<Req, Resp>) -> Self {
+        Self::with_transport(AnyTransport::new(transport))
+    }
+}
+
+impl<Req, Resp, T: Transport<Req, Resp>> Batcher<Req, Resp, T> {
+    /// Makes a batcher whose type names its transport: no allocation for its sake on each call.
+    pub fn with_transport(transport: T) -> Self {
+        Self {
+            transport,
+            timeout: DEFAULT_TIMEOUT,
+            types: PhantomData,
+        }
+    }
+
+    /// Sets how long a request is awaited when its own options do not say.
+    /// Default: [`DEFAULT_TIMEOUT`], 100 s.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sends one request and waits for its response.
+    ///
+    /// # Errors
+    ///
+    /// Every kind but [`Config`](crate::ErrorKind::Config) can occur: see
+    /// [`ErrorKind`](crate::ErrorKind). It ends by the timeout at the latest.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future abandons the request.
+    pub async fn send(&self, req: Req) -> Result<Resp> {
+        let meta = CallMeta::new(self.timeout);
+        Ok(self.transport.call(req, meta).await?.value)
+    }
+
+    /// Sends one request with options of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future abandons the request.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use dynamic_batcher::{Batcher, ErrorKind, SendOptions};
+    /// use dynamic_batcher_memory::MemoryTransport;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let batcher: Batcher<u32, u32> = Batcher::new(MemoryTransport::default());
+    /// let options = SendOptions::default().timeout(Duration::from_millis(5));
+    /// // No processor has attached, so nobody answers.
+    /// let error = batcher.send_with(1, options).await.unwrap_err();
+    /// assert!(matches!(error.kind(), ErrorKind::Timeout { started: false, .. }));
+    /// # }
+    /// ```
+    pub async fn send_with(&self, req: Req, options: SendOptions) -> Result<Resp> {
+        Ok(self.send_for_reply(req, options).await?.value)
+    }
+
+    /// Sends one request and gives, beside the response, the batch that it came from.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future abandons the request.
+    pub async fn send_for_reply(&self, req: Req, options: SendOptions) -> Result<Reply<Resp>> {
+        self.transport.call(req, self.meta(options)).await
+    }
+
+    /// Sends many requests as one future: results come in the order of the requests, each item
+    /// with an outcome of its own.
+    ///
+    /// The items are requests like any other: they share batches with other callers' and are split
+    /// over several batches when they are more than `batch_size`. Each counts against the queue's
+    /// limit; those beyond it are refused alone.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future abandons the items that have not ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use dynamic_batcher::{BatchPolicy, WhenIdle};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() {
+    /// let policy = BatchPolicy::default().when_idle(WhenIdle::Run);
+    /// let (batcher, _processor) = dynamic_batcher_memory::spawn(policy, |batch: Vec<i32>| {
+    ///     batch
+    ///         .into_iter()
+    ///         .map(|n| if n < 0 { Err("negative") } else { Ok(n * n) })
+    ///         .collect::<Vec<_>>()
+    /// });
+    /// // The type says that the handler's `Result` is each item's outcome, and no response itself.
+    /// let results: Vec<dynamic_batcher::Result<i32>> = batcher.send_many(vec![3, -1, 5]).await;
+    /// assert_eq!(results[0].as_ref().unwrap(), &9);
+    /// assert_eq!(results[1].as_ref().unwrap_err().to_string(), "the handler failed: negative");
+    /// assert_eq!(results[2].as_ref().unwrap(), &25);
+    /// # }
+    /// ```
+    pub async fn send_many(&self, reqs: Vec<Req>) -> Vec<Result<Resp>>
+    where
+        Req: Send,
+        Resp: Send,
+    {
+        let replies = self.send_many_for_replies(reqs, SendOptions::default());
+        let replies = replies.await.into_iter();
+        replies.map(|reply| Ok(reply?.value)).collect()
+    }
+
+    /// Sends many requests with options for all of them, and gives the batch of each.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future abandons the items that have not ended.
+    pub async fn send_many_for_replies(
+        &self,
+        reqs: Vec<Req>,
+        options: SendOptions,
+    ) -> Vec<Result<Reply<Resp>>>
+    where
+        Req: Send,
+        Resp: Send,
+    {
+        self.transport.call_many(reqs, self.meta(options)).await
+    }
+
+    fn meta(&self, options: SendOptions) -> CallMeta {
+        CallMeta::new(options.timeout.unwrap_or(self.timeout))
+    }
+}
+
+impl<Req, Resp, T: Clone> Clone for Batcher<Req, Resp, T> {
+    fn clone(&self) -> Self {
+        Self {
+            transport: self.transport.clone(),
+            timeout: self.timeout,
+            types: PhantomData,
+        }
+    }
+}
+
+impl<Req, Resp, T> fmt::Debug for Batcher<Req, Resp, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batcher")
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}

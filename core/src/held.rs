@@ -1,0 +1,98 @@
+//! What a processor has read and not started, and how it is given back.
+
+use std::marker::PhantomData;
+use std::sync::atomic::Ordering;
+
+use futures_util::FutureExt as _;
+use tokio::time::{Instant, timeout_at};
+
+use crate::control::Control;
+use crate::former::{Former, Item};
+use crate::observer::NotRun;
+use crate::policy::BatchPolicy;
+use crate::transport::{Answer, Consumer, Delivery};
+
+/// The former with the requests that wait in it. They are given back even when the processor's
+/// future is dropped where it stands.
+pub(crate) struct Held<'a, Req, Resp, C: Consumer<Req, Resp>> {
+    consumer: &'a C,
+    pub(crate) former: Former<(Req, C::Ticket)>,
+    responses: PhantomData<fn() -> Resp>,
+}
+
+impl<'a, Req, Resp, C: Consumer<Req, Resp>> Held<'a, Req, Resp, C> {
+    pub(crate) fn new(consumer: &'a C, policy: &BatchPolicy) -> Self {
+        Self {
+            consumer,
+            former: Former::new(policy),
+            responses: PhantomData,
+        }
+    }
+
+    /// Takes in what was read; returns the answers for what could not be decoded.
+    pub(crate) fn receive(
+        &mut self,
+        found: impl Iterator<Item = Delivery<Req, C::Ticket>>,
+    ) -> Vec<Answer<Resp, C::Ticket>> {
+        let mut undecodable = Vec::new();
+        for Delivery {
+            payload,
+            ticket,
+            meta,
+        } in found
+        {
+            match payload {
+                Ok(request) => self.former.push(Item {
+                    meta,
+                    value: (request, ticket),
+                }),
+                Err(error) => {
+                    let queued = meta.enqueued.elapsed();
+                    undecodable.push(Answer::new(ticket, Err(error), queued));
+                }
+            }
+        }
+        undecodable
+    }
+
+    /// Takes out what must not run any more.
+    pub(crate) fn remove_gone(&mut self) -> Vec<(Item<(Req, C::Ticket)>, NotRun)> {
+        let consumer = self.consumer;
+        self.former
+            .remove_gone(Instant::now(), |(_, ticket)| consumer.is_abandoned(ticket))
+    }
+
+    /// Gives back what waits, if the transport takes it in time.
+    pub(crate) async fn give_back(&mut self, by: Instant, control: &Control) {
+        let deliveries = self.take_deliveries();
+        if deliveries.is_empty() {
+            return;
+        }
+        let count = deliveries.len();
+        match timeout_at(by, self.consumer.release(deliveries)).await {
+            Ok(Ok(())) => {
+                control.released.fetch_add(count, Ordering::Relaxed);
+            }
+            Ok(Err(error)) => tracing::warn!("{count} requests could not be given back: {error}"),
+            Err(_) => tracing::warn!("{count} requests could not be given back in time"),
+        }
+    }
+
+    fn take_deliveries(&mut self) -> Vec<Delivery<Req, C::Ticket>> {
+        let items = self.former.take_all();
+        items
+            .map(|Item { meta, value }| Delivery::new(Ok(value.0), value.1, meta))
+            .collect()
+    }
+}
+
+impl<Req, Resp, C: Consumer<Req, Resp>> Drop for Held<'_, Req, Resp, C> {
+    fn drop(&mut self) {
+        let deliveries = self.take_deliveries();
+        if !deliveries.is_empty() {
+            // A transport within the process has taken them when this returns; of any other the
+            // tickets are dropped, which counts as given back too, only later.
+            let _ = self.consumer.release(deliveries).now_or_never();
+        }
+    }
+}

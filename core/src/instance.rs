@@ -1,0 +1,306 @@
+//! What runs batches: on the processor's own task, on a task, or on a thread of its own.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::{Either, FutureExt as _, select};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::{Error, ErrorKind, Result, panic_text};
+use crate::handler::{BatchContext, Handler, IntoOutcome, Now, Outcome};
+
+/// One place where one batch at a time can run.
+pub(crate) trait Instance<Req, Resp>: Send + 'static {
+    /// Runs a batch. A panic of the handler is the batch's outcome, not this future's.
+    fn run(
+        &mut self,
+        batch: Vec<Req>,
+        context: &BatchContext,
+    ) -> impl Future<Output = Outcome<Resp>> + Send;
+
+    /// At the start, and after a `run` that was not awaited to its end: waits until a batch can run.
+    fn recover(&mut self) -> impl Future<Output = ()> + Send;
+
+    /// Whether another batch can run here.
+    fn is_usable(&self) -> bool;
+}
+
+/// Makes the handler of an instance: at the start, and again after a panic.
+pub(crate) type Make<H> = Arc<Mutex<dyn FnMut(usize) -> H + Send>>;
+
+/// A handler with the means to make it: at the start, and a new one when it has panicked.
+struct Renewable<H> {
+    /// `None` until it is made, and when making it panicked.
+    handler: Option<H>,
+    make: Option<Make<H>>,
+    index: usize,
+}
+
+impl<H> Renewable<H> {
+    fn new(make: Make<H>, index: usize) -> Self {
+        Self {
+            handler: None,
+            make: Some(make),
+            index,
+        }
+    }
+
+    fn fixed(handler: H) -> Self {
+        Self {
+            handler: Some(handler),
+            make: None,
+            index: 0,
+        }
+    }
+
+    fn is_made(&self) -> bool {
+        self.handler.is_some()
+    }
+
+    /// Runs one batch and, if the handler panicked, makes another handler for the next.
+    async fn run<Req, Resp>(&mut self, batch: Vec<Req>, context: &BatchContext) -> Outcome<Resp>
+    where
+        Req: Send,
+        Resp: Send,
+        H: Handler<Req, Resp>,
+    {
+        let Some(handler) = &mut self.handler else {
+            return Outcome::failed(instance_gone());
+        };
+        // The call itself is inside too: what a closure does before its first await may panic.
+        let run = AssertUnwindSafe(async { handler.run(batch, context).await });
+        match run.catch_unwind().await {
+            Ok(outcome) => outcome,
+            Err(panic) => {
+                self.renew();
+                Outcome::failed(panicked(panic))
+            }
+        }
+    }
+
+    fn renew(&mut self) {
+        let Some(make) = &self.make else {
+            return;
+        };
+        let made = catch(|| make.lock().unwrap_or_else(PoisonError::into_inner)(self.index));
+        self.handler = made
+            .inspect_err(|error| out_of_service(self.index, error))
+            .ok();
+    }
+}
+
+/// Runs batches on the processor's own task: no hop, and an answer as soon as the handler returns.
+pub(crate) struct Inline<H>(Renewable<H>);
+
+impl<H> Inline<H> {
+    pub(crate) fn new(make: Make<H>) -> Self {
+        Self(Renewable::new(make, 0))
+    }
+
+    pub(crate) fn fixed(handler: H) -> Self {
+        Self(Renewable::fixed(handler))
+    }
+}
+
+impl<Req, Resp, H> Instance<Req, Resp> for Inline<H>
+where
+    Req: Send + 'static,
+    Resp: Send + 'static,
+    H: Handler<Req, Resp>,
+{
+    async fn run(&mut self, batch: Vec<Req>, context: &BatchContext) -> Outcome<Resp> {
+        self.0.run(batch, context).await
+    }
+
+    async fn recover(&mut self) {
+        if !self.0.is_made() {
+            self.0.renew();
+        }
+    }
+
+    fn is_usable(&self) -> bool {
+        self.0.is_made()
+    }
+}
+
+/// A batch on its way to a [`Remote`]'s task or thread.
+struct Job<Req, Resp> {
+    batch: Vec<Req>,
+    context: BatchContext,
+    /// Ends when the outcome is no longer wanted.
+    unwanted: oneshot::Receiver<()>,
+    answer: oneshot::Sender<Outcome<Resp>>,
+}
+
+/// Runs batches on a task or a thread of its own, one at a time.
+pub(crate) struct Remote<Req, Resp> {
+    jobs: mpsc::Sender<Job<Req, Resp>>,
+    /// What it is at: how to give it up, and how it ends. At first, making its handler.
+    running: Option<(oneshot::Sender<()>, oneshot::Receiver<Outcome<Resp>>)>,
+}
+
+/// The far side of a [`Remote`].
+struct Worker<Req, Resp> {
+    jobs: mpsc::Receiver<Job<Req, Resp>>,
+    /// Dropped once the handler is made.
+    starting: oneshot::Sender<Outcome<Resp>>,
+}
+
+impl<Req: Send + 'static, Resp: Send + 'static> Remote<Req, Resp> {
+    /// Starts a task that makes its handler and runs batches with it.
+    pub(crate) fn task<H: Handler<Req, Resp>>(make: Make<H>, index: usize) -> Self {
+        let (remote, worker) = Self::pair();
+        tokio::spawn(worker.run_task(Renewable::new(make, index)));
+        remote
+    }
+
+    /// Starts a task that runs batches with this handler.
+    pub(crate) fn fixed_task<H: Handler<Req, Resp>>(handler: H) -> Self {
+        let (remote, worker) = Self::pair();
+        tokio::spawn(worker.run_task(Renewable::fixed(handler)));
+        remote
+    }
+
+    /// Starts a thread that makes its function and runs batches with it.
+    pub(crate) fn thread<M, F, R>(make: Arc<M>, index: usize) -> std::io::Result<Self>
+    where
+        M: Fn(usize) -> F + Send + Sync + 'static,
+        F: FnMut(Vec<Req>) -> R + 'static,
+        R: IntoOutcome<Resp, Now>,
+    {
+        let (remote, worker) = Self::pair();
+        std::thread::Builder::new()
+            .name(format!("batch-handler-{index}"))
+            .spawn(move || worker.run_thread(|| make(index), index))?;
+        Ok(remote)
+    }
+
+    fn pair() -> (Self, Worker<Req, Resp>) {
+        let (jobs, inbox) = mpsc::channel(1);
+        let (keep, _) = oneshot::channel();
+        let (starting, started) = oneshot::channel();
+        let remote = Self {
+            jobs,
+            running: Some((keep, started)),
+        };
+        let worker = Worker {
+            jobs: inbox,
+            starting,
+        };
+        (remote, worker)
+    }
+}
+
+impl<Req: Send + 'static, Resp: Send + 'static> Worker<Req, Resp> {
+    async fn run_task<H: Handler<Req, Resp>>(self, mut handler: Renewable<H>) {
+        let Self { mut jobs, starting } = self;
+        if !handler.is_made() {
+            handler.renew();
+        }
+        close_unless(handler.is_made(), &mut jobs);
+        drop(starting);
+        while let Some(job) = jobs.recv().await {
+            let outcome = {
+                let run = std::pin::pin!(handler.run(job.batch, &job.context));
+                // `unwanted` ends with an error when its other half is dropped: both mean it.
+                match select(run, job.unwanted).await {
+                    Either::Left((outcome, _)) => outcome,
+                    Either::Right(_) => Outcome::failed(instance_gone()),
+                }
+            };
+            close_unless(handler.is_made(), &mut jobs);
+            // Nobody may be waiting any more.
+            let _ = job.answer.send(outcome);
+        }
+    }
+
+    fn run_thread<F, R>(self, make: impl Fn() -> F, index: usize)
+    where
+        F: FnMut(Vec<Req>) -> R,
+        R: IntoOutcome<Resp, Now>,
+    {
+        let Self { mut jobs, starting } = self;
+        let make = || {
+            catch(&make)
+                .inspect_err(|error| out_of_service(index, error))
+                .ok()
+        };
+        let mut made = make();
+        close_unless(made.is_some(), &mut jobs);
+        drop(starting);
+        while let (Some(function), Some(job)) = (&mut made, jobs.blocking_recv()) {
+            // An outcome that stands as it is needs no waiting for.
+            let run = catch(|| function(job.batch).into_outcome().now_or_never());
+            let outcome =
+                run.map(|outcome| outcome.unwrap_or_else(|| Outcome::failed(instance_gone())));
+            let outcome = outcome.unwrap_or_else(|panicked| {
+                made = make();
+                Outcome::failed(panicked)
+            });
+            close_unless(made.is_some(), &mut jobs);
+            // Nobody may be waiting any more.
+            let _ = job.answer.send(outcome);
+        }
+    }
+}
+
+impl<Req: Send + 'static, Resp: Send + 'static> Instance<Req, Resp> for Remote<Req, Resp> {
+    async fn run(&mut self, batch: Vec<Req>, context: &BatchContext) -> Outcome<Resp> {
+        let (keep, unwanted) = oneshot::channel();
+        let (answer, outcome) = oneshot::channel();
+        let job = Job {
+            batch,
+            context: context.clone(),
+            unwanted,
+            answer,
+        };
+        // There is room for one, and one at a time is sent.
+        if self.jobs.try_send(job).is_err() {
+            return Outcome::failed(instance_gone());
+        }
+        let (_, outcome) = self.running.insert((keep, outcome));
+        let outcome = outcome.await;
+        self.running = None;
+        outcome.unwrap_or_else(|_| Outcome::failed(instance_gone()))
+    }
+
+    async fn recover(&mut self) {
+        if let Some((keep, outcome)) = self.running.take() {
+            drop(keep);
+            // Too late to be of use; what counts is that it has ended.
+            let _ = outcome.await;
+        }
+    }
+
+    fn is_usable(&self) -> bool {
+        !self.jobs.is_closed()
+    }
+}
+
+/// Takes no more batches when none can run. To be called before an answer is sent: then no batch
+/// is sent here to be lost.
+fn close_unless<T>(usable: bool, jobs: &mut mpsc::Receiver<T>) {
+    if !usable {
+        jobs.close();
+    }
+}
+
+fn catch<T>(run: impl FnOnce() -> T) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(panicked)
+}
+
+fn panicked(panic: Box<dyn Any + Send>) -> Error {
+    Error::new(ErrorKind::Panic, panic_text(&*panic))
+}
+
+fn out_of_service(instance: usize, error: &Error) {
+    tracing::error!(
+        instance,
+        "making a handler failed, this instance is out of service: {error}"
+    );
+}
+
+fn instance_gone() -> Error {
+    Error::new(ErrorKind::Lost, "the instance that ran it is gone")
+}

@@ -1,0 +1,349 @@
+//! The run loop of a processor: reads requests, feeds the former, runs batches, sends answers.
+//!
+//! One future does it all, so that the state has one writer: the next batch is read while one
+//! runs, and replies are sent while the next one runs.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use crate::batch::{Books, OpenBatch, RunBatch};
+use crate::control::{Control, Order, Phase};
+use crate::error::{Error, ErrorKind, Result};
+use crate::former::Step;
+use crate::handler::Outcome;
+use crate::held::Held;
+use crate::instance::Instance;
+use crate::meta::{BatchInfo, CloseReason};
+use crate::observer::NotRun;
+use crate::policy::BatchPolicy;
+use crate::slots::Slots;
+use crate::transport::{Answer, Consumer, Delivery};
+use crate::window::WindowTimer;
+
+/// The longest that one read blocks, for transports whose reads block at a server.
+const READ_WAIT: Duration = Duration::from_secs(5);
+/// The pause after a failed read doubles from the first to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How long a processor without a deadline may take to give back what it holds and leave.
+const LEAVE_LIMIT: Duration = Duration::from_secs(5);
+/// Of a drain's time, what is kept for giving back and leaving: a tenth, and no more than this.
+const LEAVE_SHARE: Duration = Duration::from_millis(100);
+
+/// Runs a processor to its end, and leaves its source in good order.
+pub(crate) async fn run<Req, Resp, C, I>(
+    consumer: C,
+    policy: BatchPolicy,
+    instances: Vec<I>,
+    control: Arc<Control>,
+) where
+    Req: Send + 'static,
+    Resp: Send + 'static,
+    C: Consumer<Req, Resp>,
+    I: Instance<Req, Resp>,
+{
+    let leave_by = serve(&consumer, &policy, instances, &control).await;
+    match timeout_at(leave_by, consumer.detach()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!("the processor could not leave in good order: {error}"),
+        Err(_) => tracing::warn!("the processor left without waiting for its transport any longer"),
+    }
+}
+
+/// What can happen to the run loop.
+enum Event<I, Req, Resp, T> {
+    Ended(Attended<I, Resp, T>),
+    Replied(Result<()>),
+    Ordered(Order),
+    Read(Read<Req, T>),
+    Due(CloseReason),
+    Tick,
+    Finished,
+}
+
+/// Serves until the source is closed, a drain is through, or an order to stop comes. Returns by
+/// when the processor must have left.
+async fn serve<Req, Resp, C, I>(
+    consumer: &C,
+    policy: &BatchPolicy,
+    instances: Vec<I>,
+    control: &Control,
+) -> Instant
+where
+    Req: Send + 'static,
+    Resp: Send + 'static,
+    C: Consumer<Req, Resp>,
+    I: Instance<Req, Resp>,
+{
+    let mut held = Held::new(consumer, policy);
+    let mut books = Books::new(policy, control);
+    let mut running = Slots::new();
+    let mut replies = Slots::new();
+    let mut reads = Slots::new();
+    let mut window = WindowTimer::default();
+    let mut end = WindowTimer::default();
+
+    // Replies that a slow transport has not taken yet, beyond which no new batch is started.
+    let most_replies = instances.len() + 1;
+    let mut starting = instances.len();
+    let mut idle = Vec::with_capacity(instances.len());
+    for instance in instances {
+        running.insert(attend(instance, None, None));
+    }
+
+    let mut buffer = Vec::new();
+    let mut pause = None;
+    let mut source_open = true;
+    let mut order = Order::Serve;
+    let mut stop_at = None;
+    let mut leave_by = None;
+    // After answering, the callers have their turn before the next batch may hold the thread:
+    // they see their answers, and what they send next can still join that batch.
+    let mut owes_turn = false;
+
+    loop {
+        let room = held.former.room();
+        if source_open && starting == 0 && room > 0 && reads.is_empty() {
+            reads.insert(read(consumer, std::mem::take(&mut buffer), room, pause));
+        }
+        control.waiting.store(held.former.len(), Ordering::Relaxed);
+
+        let former = &mut held.former;
+        let no_idle = idle.is_empty();
+        let nothing_runs = books.nothing_runs();
+        let event = poll_fn(|cx| {
+            if let Poll::Ready(attended) = running.poll_next(cx) {
+                return Poll::Ready(Event::Ended(attended));
+            }
+            if let Poll::Ready(result) = replies.poll_next(cx) {
+                return Poll::Ready(Event::Replied(result));
+            }
+            let new_order = control.poll_order(cx);
+            if new_order != order {
+                return Poll::Ready(Event::Ordered(new_order));
+            }
+            if let Poll::Ready(read) = reads.poll_next(cx) {
+                return Poll::Ready(Event::Read(read));
+            }
+            if let Some(at) = stop_at
+                && end.poll_until(at, cx).is_ready()
+            {
+                return Poll::Ready(Event::Ordered(Order::Stop));
+            }
+            let free = !no_idle && replies.len() <= most_replies;
+            // By unique reference: what waits need not be `Sync`.
+            let former = &mut *former;
+            match former.step(Instant::now(), free) {
+                Step::Run(_) if owes_turn => {
+                    owes_turn = false;
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                Step::Run(reason) => Poll::Ready(Event::Due(reason)),
+                Step::WaitUntil(due) => window.poll_until(due, cx).map(|()| Event::Tick),
+                Step::Wait => {
+                    let served =
+                        !source_open && former.is_empty() && nothing_runs && replies.is_empty();
+                    // An instance that was cut short is among those that run until it is back.
+                    let no_instance_left = no_idle && running.is_empty();
+                    if served || no_instance_left {
+                        Poll::Ready(Event::Finished)
+                    } else {
+                        Poll::Pending
+                    }
+                }
+            }
+        })
+        .await;
+
+        match event {
+            Event::Ended(Attended {
+                instance,
+                batch,
+                cut_short,
+            }) => {
+                match batch {
+                    Some(batch) => {
+                        let (info, answers) = books.close(batch);
+                        replies.insert(reply(consumer, Some(info), answers));
+                    }
+                    None if starting > 0 => {
+                        starting -= 1;
+                        if starting == 0 {
+                            control.enter(Phase::Running);
+                        }
+                    }
+                    None => {}
+                }
+                if cut_short {
+                    running.insert(attend(instance, None, None));
+                } else if instance.is_usable() {
+                    idle.push(instance);
+                }
+            }
+            Event::Replied(result) => {
+                owes_turn = true;
+                if let Err(error) = result {
+                    tracing::warn!("answers could not be sent: {error}");
+                }
+            }
+            Event::Ordered(new_order) => {
+                order = new_order;
+                let Order::Drain(deadline) = order else {
+                    break;
+                };
+                source_open = false;
+                reads.clear();
+                held.former.close();
+                let left = deadline.saturating_duration_since(Instant::now());
+                stop_at = Some(deadline - (left / 10).min(LEAVE_SHARE));
+                leave_by = Some(deadline);
+                control.enter(Phase::Draining);
+            }
+            Event::Read(Read { mut found, result }) => {
+                let undecodable = held.receive(found.drain(..));
+                buffer = found;
+                if !undecodable.is_empty() {
+                    books.not_run(NotRun::Undecodable, undecodable.len());
+                    replies.insert(reply(consumer, None, undecodable));
+                }
+                match result {
+                    Ok(more) => {
+                        pause = None;
+                        source_open = more;
+                    }
+                    Err(error) if error.is_retryable() => {
+                        let next = pause.map_or(FIRST_PAUSE, |pause| pause * 2);
+                        pause = Some(next.min(LONGEST_PAUSE));
+                        tracing::warn!("reading failed, trying again in {pause:?}: {error}");
+                    }
+                    Err(error) => {
+                        source_open = false;
+                        tracing::error!("reading failed for good, the processor ends: {error}");
+                    }
+                }
+                if !source_open {
+                    held.former.close();
+                }
+            }
+            Event::Due(reason) => {
+                let gone = held.remove_gone();
+                if !gone.is_empty() {
+                    let answers = books.give_up(gone);
+                    replies.insert(reply(consumer, None, answers));
+                } else if let Some(instance) = idle.pop() {
+                    let batch = books.open(reason, held.former.take(reason));
+                    consumer.start(batch.tickets.iter());
+                    running.insert(attend(instance, Some(batch), policy.run_timeout));
+                }
+            }
+            Event::Tick => {}
+            Event::Finished => {
+                if idle.is_empty() {
+                    tracing::error!("no instance is left to run a batch, the processor ends");
+                }
+                break;
+            }
+        }
+    }
+
+    // What still runs is given up: dropping its tickets tells its callers.
+    drop(reads);
+    drop(running);
+    books.abandon_running();
+    let leave_by = leave_by.unwrap_or_else(|| Instant::now() + LEAVE_LIMIT);
+    let answered = async {
+        while !replies.is_empty() {
+            let _ = poll_fn(|cx| replies.poll_next(cx)).await;
+        }
+    };
+    let _ = timeout_at(leave_by, answered).await;
+    held.give_back(leave_by, control).await;
+    leave_by
+}
+
+/// What a read found. The buffer comes back to be used again.
+struct Read<Req, T> {
+    found: Vec<Delivery<Req, T>>,
+    result: Result<bool>,
+}
+
+async fn read<Req, Resp, C: Consumer<Req, Resp>>(
+    consumer: &C,
+    mut found: Vec<Delivery<Req, C::Ticket>>,
+    max: usize,
+    pause: Option<Duration>,
+) -> Read<Req, C::Ticket> {
+    if let Some(pause) = pause {
+        sleep(pause).await;
+    }
+    let result = consumer.recv(&mut found, max, READ_WAIT).await;
+    Read { found, result }
+}
+
+async fn reply<Req, Resp, C: Consumer<Req, Resp>>(
+    consumer: &C,
+    batch: Option<Arc<BatchInfo>>,
+    answers: Vec<Answer<Resp, C::Ticket>>,
+) -> Result<()> {
+    consumer.reply(batch, answers).await
+}
+
+/// An instance that can take the next batch, or cannot yet.
+struct Attended<I, Resp, T> {
+    instance: I,
+    batch: Option<RunBatch<Resp, T>>,
+    /// The batch was given up while it ran: the instance has to recover first.
+    cut_short: bool,
+}
+
+/// Runs a batch on an instance; without one, waits until the instance can run any.
+async fn attend<Req, Resp, I, T>(
+    mut instance: I,
+    batch: Option<OpenBatch<Req, T>>,
+    run_timeout: Option<Duration>,
+) -> Attended<I, Resp, T>
+where
+    I: Instance<Req, Resp>,
+{
+    let Some(OpenBatch {
+        requests,
+        tickets,
+        context,
+        reason,
+    }) = batch
+    else {
+        instance.recover().await;
+        return Attended {
+            instance,
+            batch: None,
+            cut_short: false,
+        };
+    };
+    let run = instance.run(requests, &context);
+    let outcome = match run_timeout {
+        None => Some(run.await),
+        Some(limit) => timeout(limit, run).await.ok(),
+    };
+    let cut_short = outcome.is_none();
+    let outcome = outcome.unwrap_or_else(|| {
+        let run_timeout = run_timeout.unwrap_or_default();
+        Outcome::failed(Error::new(ErrorKind::HandlerTimeout { run_timeout }, ""))
+    });
+    Attended {
+        instance,
+        batch: Some(RunBatch {
+            tickets,
+            ran: context.started().elapsed(),
+            context,
+            reason,
+            outcome,
+        }),
+        cut_short,
+    }
+}

@@ -1,0 +1,59 @@
+//! In process.
+
+mod admission;
+mod client;
+mod config;
+mod queue;
+mod shared;
+mod slot;
+mod source;
+mod timer;
+
+pub use client::MemoryTransport;
+pub use config::{MemoryConfig, OnFull};
+pub use source::{MemoryConsumer, MemoryTicket};
+
+use dynamic_batcher::{BatchPolicy, BatchProcessor, Batcher, IntoOutcome};
+
+/// Gives a batcher and a running processor for a policy and a function: the whole of dynamic
+/// batching within one process in one call.
+///
+/// The function has one of the forms that [`BatchProcessor::spawn`] takes. For anything beyond
+/// (a queue limit, several processors, a blocking function, a handler with state) make a
+/// [`MemoryTransport`] and give a clone of it to each side.
+///
+/// # Panics
+///
+/// Outside a tokio runtime.
+///
+/// # Examples
+///
+/// ```
+/// use dynamic_batcher::{BatchPolicy, WhenIdle};
+///
+/// # #[tokio::main]
+/// # async fn main() -> dynamic_batcher::Result<()> {
+/// let policy = BatchPolicy::default().when_idle(WhenIdle::Run);
+/// let (batcher, processor) = dynamic_batcher_memory::spawn(policy, |batch: Vec<f64>| {
+///     batch.into_iter().map(f64::sqrt).collect::<Vec<_>>()
+/// });
+/// assert_eq!(batcher.send(9.0).await?, 3.0);
+/// # drop(processor);
+/// # Ok(())
+/// # }
+/// ```
+pub fn spawn<Req, Resp, F, R, M>(
+    policy: BatchPolicy,
+    handler: F,
+) -> (Batcher<Req, Resp>, BatchProcessor<Req, Resp>)
+where
+    Req: Send + 'static,
+    Resp: Send + 'static,
+    F: Fn(Vec<Req>) -> R + Send + Sync + 'static,
+    R: IntoOutcome<Resp, M> + 'static,
+    M: 'static,
+{
+    let transport = MemoryTransport::default();
+    let batcher = Batcher::new(transport.clone());
+    (batcher, BatchProcessor::spawn(transport, policy, handler))
+}

@@ -1,0 +1,293 @@
+//! The requests in the transport: those that wait and those that a processor has.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::Arc;
+
+use slab::Slab;
+use tokio::time::Instant;
+
+use dynamic_batcher::{CallMeta, Error, ErrorKind, Result};
+
+use crate::admission::Admission;
+use crate::config::{MemoryConfig, OnFull};
+use crate::slot::{Abandoned, Slot};
+
+/// All state of a transport, under one lock. Nothing here wakes a task or drops a payload: what
+/// would is handed out, to be done when the lock is free.
+pub(crate) struct Queue<Req, Resp> {
+    waiting: VecDeque<Queued<Req, Resp>>,
+    /// How many of `waiting` nobody waits for any more.
+    gone: usize,
+    delivered: Slab<Delivered<Resp>>,
+    /// `None` when sends wait instead of being refused.
+    admission: Option<Admission>,
+    consumers: usize,
+    /// A processor has attached at least once.
+    served: bool,
+    /// No handle of the transport is left.
+    closed: bool,
+    /// The deadline that the timer is set for.
+    armed: Option<Instant>,
+}
+
+pub(crate) struct Queued<Req, Resp> {
+    pub(crate) payload: Req,
+    pub(crate) meta: CallMeta,
+    pub(crate) slot: Arc<Slot<Resp>>,
+}
+
+/// A request that a processor has.
+pub(crate) struct Delivered<Resp> {
+    pub(crate) meta: CallMeta,
+    pub(crate) slot: Arc<Slot<Resp>>,
+    started: Option<Instant>,
+}
+
+/// What is to be done after a request has entered.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Entered {
+    /// A consumer may be asleep because there was nothing.
+    pub(crate) wake_consumer: bool,
+    /// The timer is set too late.
+    pub(crate) wake_timer: bool,
+}
+
+/// Requests whose deadline has passed.
+pub(crate) struct Expired<Req, Resp> {
+    pub(crate) queued: Vec<Queued<Req, Resp>>,
+    pub(crate) delivered: Vec<(Arc<Slot<Resp>>, Error)>,
+    /// When to look again; `None` when no request is left.
+    pub(crate) next: Option<Instant>,
+    /// No processor has ever attached.
+    pub(crate) never_served: bool,
+}
+
+impl<Req, Resp> Queue<Req, Resp> {
+    pub(crate) fn new(config: &MemoryConfig) -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            gone: 0,
+            delivered: Slab::new(),
+            admission: match config.on_full {
+                OnFull::Reject => Some(Admission::new(config.max_queue.get())),
+                OnFull::Wait => None,
+            },
+            consumers: 0,
+            served: false,
+            closed: false,
+            armed: None,
+        }
+    }
+
+    /// Requests that have not ended.
+    fn outstanding(&self) -> usize {
+        self.waiting.len() - self.gone + self.delivered.len()
+    }
+
+    /// Lets a request in, or says why not.
+    pub(crate) fn enter(
+        &mut self,
+        payload: Req,
+        meta: CallMeta,
+        entered: &mut Entered,
+    ) -> Result<Arc<Slot<Resp>>> {
+        if self.served && self.consumers == 0 {
+            return Err(Error::new(
+                ErrorKind::Closed,
+                "no processor is attached any more",
+            ));
+        }
+        let outstanding = self.outstanding();
+        if let Some(admission) = &mut self.admission
+            && let Err(retry_after) = admission.admit(outstanding, meta.enqueued)
+        {
+            return Err(Error::new(ErrorKind::QueueFull { retry_after }, ""));
+        }
+        entered.wake_consumer |= self.waiting.is_empty();
+        if self.armed.is_none_or(|armed| meta.deadline < armed) {
+            self.armed = Some(meta.deadline);
+            entered.wake_timer = true;
+        }
+        let slot = Arc::new(Slot::new());
+        self.waiting.push_back(Queued {
+            payload,
+            meta,
+            slot: Arc::clone(&slot),
+        });
+        Ok(slot)
+    }
+
+    /// Takes the request that has waited longest, if its caller still waits; `Err` holds one whose
+    /// caller does not.
+    #[expect(clippy::type_complexity, reason = "read at its one call")]
+    pub(crate) fn take(
+        &mut self,
+    ) -> Option<std::result::Result<(Req, CallMeta, usize), Queued<Req, Resp>>> {
+        let next = self.waiting.pop_front()?;
+        if !next.slot.set_delivered(true) {
+            self.gone -= 1;
+            return Some(Err(next));
+        }
+        let Queued {
+            payload,
+            meta,
+            slot,
+        } = next;
+        let key = self.delivered.insert(Delivered {
+            meta,
+            slot,
+            started: None,
+        });
+        Some(Ok((payload, meta, key)))
+    }
+
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Puts a delivered request back where it came from: before all that wait. `Err` holds the
+    /// payload of one that nobody waits for.
+    pub(crate) fn put_back(&mut self, payload: Req, key: usize) -> std::result::Result<(), Req> {
+        let Some(Delivered { meta, slot, .. }) = self.delivered.try_remove(key) else {
+            return Err(payload);
+        };
+        if !slot.set_delivered(false) {
+            return Err(payload);
+        }
+        self.waiting.push_front(Queued {
+            payload,
+            meta,
+            slot,
+        });
+        Ok(())
+    }
+
+    pub(crate) fn start(&mut self, key: usize, now: Instant) {
+        if let Some(delivered) = self.delivered.get_mut(key) {
+            delivered.started = Some(now);
+        }
+    }
+
+    pub(crate) fn is_abandoned(&self, key: usize) -> bool {
+        let delivered = self.delivered.get(key);
+        delivered.is_none_or(|delivered| !delivered.slot.is_waiting())
+    }
+
+    /// Takes out a delivered request, to end its call.
+    pub(crate) fn end(&mut self, key: usize) -> Option<Delivered<Resp>> {
+        self.delivered.try_remove(key)
+    }
+
+    /// Notes for the measure of the drain rate that `count` requests have just ended.
+    pub(crate) fn drained(&mut self, count: usize, now: Instant) {
+        let outstanding = self.outstanding();
+        if let Some(admission) = &mut self.admission {
+            admission.drained(count, outstanding, now);
+        }
+    }
+
+    /// Notes that a call is gone. Returns where its request was, and requests to be dropped: those
+    /// of gone callers, when they have become as many as the others.
+    pub(crate) fn abandon(
+        &mut self,
+        slot: &Slot<Resp>,
+    ) -> (Abandoned, VecDeque<Queued<Req, Resp>>) {
+        let was = slot.abandon();
+        if was != Abandoned::Queued {
+            return (was, VecDeque::new());
+        }
+        self.gone += 1;
+        if self.gone * 2 <= self.waiting.len() {
+            return (was, VecDeque::new());
+        }
+        let (waiting, gone) = mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(|queued| queued.slot.is_waiting());
+        self.waiting = waiting;
+        self.gone = 0;
+        (was, gone)
+    }
+
+    /// Takes out what has expired, and says when to look again.
+    pub(crate) fn expire(&mut self, now: Instant) -> Expired<Req, Resp> {
+        let is_due = |queued: &Queued<Req, Resp>| queued.meta.deadline <= now;
+        let mut queued = Vec::new();
+        if self.waiting.iter().any(is_due) {
+            for each in mem::take(&mut self.waiting) {
+                if is_due(&each) {
+                    queued.push(each);
+                } else {
+                    self.waiting.push_back(each);
+                }
+            }
+            self.gone -= queued.iter().filter(|each| !each.slot.is_waiting()).count();
+        }
+
+        let mut delivered = Vec::new();
+        let mut next = self.waiting.iter().map(|each| each.meta.deadline).min();
+        for (_, each) in &self.delivered {
+            let deadline = each.meta.deadline;
+            if deadline > now {
+                next = Some(next.map_or(deadline, |next| next.min(deadline)));
+                continue;
+            }
+            // One that was told before stays until its processor is done with it.
+            if !each.slot.is_waiting() {
+                continue;
+            }
+            let until = each.started.unwrap_or(now);
+            let queued = until.saturating_duration_since(each.meta.enqueued);
+            let error = Error::timeout(queued, each.started.is_some(), "");
+            delivered.push((Arc::clone(&each.slot), error));
+        }
+        // A look takes time for each request, so among many it is not taken too often.
+        let pace = crate::timer::pace(self.outstanding());
+        self.armed = next.map(|next| next.max(now + pace));
+        Expired {
+            queued,
+            delivered,
+            next: self.armed,
+            never_served: !self.served,
+        }
+    }
+
+    /// The timer is gone: the next request has to set another.
+    pub(crate) fn disarm(&mut self) {
+        self.armed = None;
+    }
+
+    /// All calls that may be waiting.
+    pub(crate) fn slots(&self) -> Vec<Arc<Slot<Resp>>> {
+        let waiting = self.waiting.iter().map(|each| &each.slot);
+        let delivered = self.delivered.iter().map(|(_, each)| &each.slot);
+        waiting.chain(delivered).map(Arc::clone).collect()
+    }
+
+    pub(crate) fn attach(&mut self) {
+        self.consumers += 1;
+        self.served = true;
+    }
+
+    /// A consumer is gone. With the last one everything that waits is handed out, to be ended.
+    pub(crate) fn detach(&mut self) -> VecDeque<Queued<Req, Resp>> {
+        self.consumers -= 1;
+        if self.consumers > 0 {
+            return VecDeque::new();
+        }
+        self.gone = 0;
+        mem::take(&mut self.waiting)
+    }
+
+    pub(crate) fn consumers(&self) -> usize {
+        self.consumers
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+}

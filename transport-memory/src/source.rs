@@ -1,0 +1,237 @@
+//! The processor's side: taking requests and ending them.
+
+use std::fmt;
+use std::future::ready;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use dynamic_batcher::{
+    Answer, BatchInfo, Consumer, Delivery, Error, ErrorKind, ItemInfo, Reply, Result, Source,
+};
+
+use crate::client::MemoryTransport;
+use crate::shared::Shared;
+
+impl<Req, Resp> Source<Req, Resp> for MemoryTransport<Req, Resp>
+where
+    Req: Send + 'static,
+    Resp: Send + 'static,
+{
+    type Consumer = MemoryConsumer<Req, Resp>;
+
+    fn attach(&self) -> Self::Consumer {
+        let shared = Arc::clone(self.shared());
+        shared.lock().attach();
+        MemoryConsumer(shared)
+    }
+}
+
+/// One processor's hold on a [`MemoryTransport`].
+pub struct MemoryConsumer<Req, Resp>(Arc<Shared<Req, Resp>>);
+
+/// A request that a processor has. Dropped without an answer, it ends its call.
+pub struct MemoryTicket<Req, Resp> {
+    shared: Arc<Shared<Req, Resp>>,
+    key: usize,
+    /// It was answered or given back.
+    settled: bool,
+}
+
+impl<Req, Resp> MemoryTicket<Req, Resp> {
+    fn settle(mut self) -> usize {
+        self.settled = true;
+        self.key
+    }
+}
+
+impl<Req, Resp> MemoryConsumer<Req, Resp> {
+    /// Moves what waits into `into`. True when there is no need to wait: something came, or
+    /// nothing ever will.
+    fn take(&self, into: &mut Vec<Delivery<Req, MemoryTicket<Req, Resp>>>, max: usize) -> Taken {
+        let mut taken = Taken::default();
+        let mut gone = Vec::new();
+        let mut queue = self.0.lock();
+        while taken.count < max
+            && let Some(next) = queue.take()
+        {
+            match next {
+                Ok((payload, meta, key)) => {
+                    let ticket = MemoryTicket {
+                        shared: Arc::clone(&self.0),
+                        key,
+                        settled: false,
+                    };
+                    into.push(Delivery::new(Ok(payload), ticket, meta));
+                    taken.count += 1;
+                }
+                Err(nobody_waits) => gone.push(nobody_waits),
+            }
+        }
+        let left = queue.has_waiting();
+        taken.closed = queue.is_closed() && !left;
+        drop(queue);
+        if left && taken.count > 0 {
+            self.0.readable.notify_one();
+        }
+        drop(gone);
+        taken
+    }
+
+    /// Puts deliveries back, the first one first.
+    fn put_back(&self, deliveries: Vec<Delivery<Req, MemoryTicket<Req, Resp>>>) {
+        let mut failed = Vec::new();
+        let mut gone = Vec::new();
+        {
+            let mut queue = self.0.lock();
+            for delivery in deliveries.into_iter().rev() {
+                match delivery.payload {
+                    Ok(payload) => {
+                        let key = delivery.ticket.settle();
+                        gone.extend(queue.put_back(payload, key).err());
+                    }
+                    Err(error) => failed.push((delivery.ticket, error)),
+                }
+            }
+        }
+        gone.iter().for_each(|_| self.0.forget_gone());
+        self.0.readable.notify_one();
+        drop(gone);
+        for (ticket, error) in failed {
+            self.end(vec![(ticket.settle(), Err(error))]);
+        }
+    }
+
+    /// Ends requests, each with its outcome.
+    fn end(&self, outcomes: Vec<(usize, Result<Reply<Resp>>)>) {
+        let now = Instant::now();
+        let mut calls = Vec::with_capacity(outcomes.len());
+        {
+            let mut queue = self.0.lock();
+            for (key, outcome) in outcomes {
+                if let Some(delivered) = queue.end(key) {
+                    calls.push((delivered.slot, outcome));
+                }
+            }
+            queue.drained(calls.len(), now);
+        }
+        for (slot, outcome) in calls {
+            if !slot.complete(outcome) {
+                self.0.forget_gone();
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Taken {
+    count: usize,
+    closed: bool,
+}
+
+impl<Req, Resp> Consumer<Req, Resp> for MemoryConsumer<Req, Resp>
+where
+    Req: Send + 'static,
+    Resp: Send + 'static,
+{
+    type Ticket = MemoryTicket<Req, Resp>;
+
+    async fn recv(
+        &self,
+        into: &mut Vec<Delivery<Req, Self::Ticket>>,
+        max: usize,
+        _wait: Duration,
+    ) -> Result<bool> {
+        loop {
+            // Made before looking, so that what comes between looking and waiting is noticed.
+            let readable = self.0.readable.notified();
+            let taken = self.take(into, max);
+            if taken.count > 0 || taken.closed {
+                return Ok(!taken.closed);
+            }
+            readable.await;
+        }
+    }
+
+    fn is_abandoned(&self, ticket: &Self::Ticket) -> bool {
+        self.0.is_abandoned(ticket.key)
+    }
+
+    fn start<'a>(&self, tickets: impl Iterator<Item = &'a Self::Ticket>) {
+        let now = Instant::now();
+        let mut queue = self.0.lock();
+        tickets.for_each(|ticket| queue.start(ticket.key, now));
+    }
+
+    /// Ready when it returns: nothing is awaited.
+    fn reply(
+        &self,
+        batch: Option<Arc<BatchInfo>>,
+        answers: Vec<Answer<Resp, Self::Ticket>>,
+    ) -> impl Future<Output = Result<()>> + Send {
+        let outcomes = (0..).zip(answers).map(|(position, answer)| {
+            let reply = answer.outcome.map(|response| {
+                let info = batch
+                    .as_ref()
+                    .map(|batch| ItemInfo::new(Arc::clone(batch), position, answer.queued));
+                Reply::new(response, info)
+            });
+            (answer.ticket.settle(), reply)
+        });
+        self.end(outcomes.collect());
+        ready(Ok(()))
+    }
+
+    /// Ready when it returns: nothing is awaited.
+    fn release(
+        &self,
+        deliveries: Vec<Delivery<Req, Self::Ticket>>,
+    ) -> impl Future<Output = Result<()>> + Send {
+        self.put_back(deliveries);
+        ready(Ok(()))
+    }
+}
+
+impl<Req, Resp> Drop for MemoryConsumer<Req, Resp> {
+    fn drop(&mut self) {
+        self.0.detach();
+    }
+}
+
+impl<Req, Resp> Drop for MemoryTicket<Req, Resp> {
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        let (delivered, consumers) = {
+            let mut queue = self.shared.lock();
+            (queue.end(self.key), queue.consumers())
+        };
+        let Some(delivered) = delivered else {
+            return;
+        };
+        // Its own processor may still be counted: it lets its tickets go before its consumer.
+        let kind = if consumers > 1 {
+            ErrorKind::Lost
+        } else {
+            ErrorKind::Closed
+        };
+        let error = Error::new(kind, "its processor went away before it had answered");
+        if !delivered.slot.complete(Err(error)) {
+            self.shared.forget_gone();
+        }
+    }
+}
+
+impl<Req, Resp> fmt::Debug for MemoryConsumer<Req, Resp> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryConsumer").finish_non_exhaustive()
+    }
+}
+
+impl<Req, Resp> fmt::Debug for MemoryTicket<Req, Resp> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryTicket").finish_non_exhaustive()
+    }
+}
