@@ -12,6 +12,7 @@ use crate::control::Control;
 use crate::error::{Error, ErrorKind, Result};
 use crate::former::Item;
 use crate::handler::{BatchContext, Outcome, Outputs};
+use crate::held::Gone;
 use crate::meta::{BatchId, BatchInfo, CallMeta, CloseReason};
 use crate::observer::{BatchReport, NotRun, Observer};
 use crate::policy::BatchPolicy;
@@ -136,10 +137,7 @@ impl<'a> Books<'a> {
 
     /// Makes the answers of requests that must not run. Mostly nobody will read them: the callers
     /// are gone, or were told by their transport.
-    pub(crate) fn give_up<Req, Resp, T>(
-        &self,
-        gone: Vec<(Item<(Req, T)>, NotRun)>,
-    ) -> Vec<Answer<Resp, T>> {
+    pub(crate) fn give_up<Req, Resp, T>(&self, gone: Vec<Gone<Req, T>>) -> Vec<Answer<Resp, T>> {
         let gone = gone.into_iter().map(|(item, reason)| {
             self.not_run(reason, 1);
             let queued = item.meta.enqueued.elapsed();

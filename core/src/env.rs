@@ -1,4 +1,7 @@
 //! Settings from environment variables: read, checked, and refused with a clear error.
+//!
+//! For this crate's own policy and for the configuration of transports, so that all of them treat
+//! a bad variable in the same way.
 
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
@@ -14,8 +17,9 @@ const MOST_BATCH_SIZE: usize = 1_000_000;
 /// A day: beyond it no caller waits.
 const MOST_BATCH_TIME: f64 = 86_400.0;
 
-/// Looks a variable up in the environment of the process.
-pub(crate) fn process(name: &str) -> Option<OsString> {
+/// Looks a variable up in the environment of the process: `None` when it is not set.
+#[must_use]
+pub fn process(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }
 
@@ -37,8 +41,28 @@ pub(crate) fn batch_time(var: impl Fn(&str) -> Option<OsString>) -> Result<Optio
     })
 }
 
-/// The variable's value as `parse` reads it, space round it aside; `None` when it is not set.
-fn parsed<T>(
+/// Reads the variable `name`, looked up by `var`, with `parse`, which gets its text without the
+/// space round it. `None` when it is not set.
+///
+/// # Errors
+///
+/// [`Config`](ErrorKind::Config) when the text is not Unicode or `parse` gives `None`; the text of
+/// the error names the variable, what it holds, and what is `allowed`.
+///
+/// # Examples
+///
+/// ```
+/// use dynamic_batcher::env;
+///
+/// let port = env::parsed(|_| Some("6380".into()), "REDIS__PORT", "a port", |text| text.parse().ok());
+/// assert_eq!(port.unwrap(), Some(6380_u16));
+/// let error = env::parsed(|_| Some("x".into()), "REDIS__PORT", "a port", |text| text.parse::<u16>().ok());
+/// assert_eq!(
+///     error.unwrap_err().to_string(),
+///     "bad configuration: REDIS__PORT is \"x\", allowed is a port"
+/// );
+/// ```
+pub fn parsed<T>(
     var: impl Fn(&str) -> Option<OsString>,
     name: &str,
     allowed: &str,

@@ -12,6 +12,9 @@ use crate::observer::NotRun;
 use crate::policy::BatchPolicy;
 use crate::transport::{Answer, Consumer, Delivery};
 
+/// A request that must not run, and why.
+pub(crate) type Gone<Req, T> = (Item<(Req, T)>, NotRun);
+
 /// The former with the requests that wait in it. They are given back even when the processor's
 /// future is dropped where it stands.
 pub(crate) struct Held<'a, Req, Resp, C: Consumer<Req, Resp>> {
@@ -56,7 +59,7 @@ impl<'a, Req, Resp, C: Consumer<Req, Resp>> Held<'a, Req, Resp, C> {
     }
 
     /// Takes out what must not run any more.
-    pub(crate) fn remove_gone(&mut self) -> Vec<(Item<(Req, C::Ticket)>, NotRun)> {
+    pub(crate) fn remove_gone(&mut self) -> Vec<Gone<Req, C::Ticket>> {
         let consumer = self.consumer;
         self.former
             .remove_gone(Instant::now(), |(_, ticket)| consumer.is_abandoned(ticket))

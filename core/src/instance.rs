@@ -74,7 +74,7 @@ impl<H> Renewable<H> {
             Ok(outcome) => outcome,
             Err(panic) => {
                 self.renew();
-                Outcome::failed(panicked(panic))
+                Outcome::failed(panicked(&*panic))
             }
         }
     }
@@ -287,11 +287,11 @@ fn close_unless<T>(usable: bool, jobs: &mut mpsc::Receiver<T>) {
 }
 
 fn catch<T>(run: impl FnOnce() -> T) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(panicked)
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| panicked(&*panic))
 }
 
-fn panicked(panic: Box<dyn Any + Send>) -> Error {
-    Error::new(ErrorKind::Panic, panic_text(&*panic))
+fn panicked(panic: &(dyn Any + Send)) -> Error {
+    Error::new(ErrorKind::Panic, panic_text(panic))
 }
 
 fn out_of_service(instance: usize, error: &Error) {

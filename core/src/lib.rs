@@ -1,4 +1,123 @@
-//! Dynamic batching.
+//! Typed dynamic batching: many callers with one request each, one function for many at once.
+//!
+//! # The problem
+//!
+//! Some functions cost hardly more for sixty requests than for one: a model's forward pass, a bulk
+//! database read, an embedding call. But requests come one at a time, from tasks that know nothing
+//! of each other. A *batcher* takes each caller's one request; a *processor* gathers requests until
+//! it has [`batch_size`](BatchPolicy#structfield.batch_size) of them or
+//! [`batch_time`](BatchPolicy#structfield.batch_time) has passed, runs one function
+//! `Fn(Vec<Req>) -> Vec<Resp>`, and every caller gets exactly its own response, or an error that
+//! says what happened.
+//!
+//! # The first batch
+//!
+//! This crate has the batcher, the processor and the traits of a transport between them. A
+//! transport comes from a crate of its own: within one process `dynamic-batcher-memory`, which
+//! needs no server and moves values of any `Send` type.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use dynamic_batcher::{BatchPolicy, BatchProcessor, Batcher, WhenIdle};
+//! use dynamic_batcher_memory::MemoryTransport;
+//!
+//! struct Values {
+//!     values: Vec<i64>,
+//! }
+//!
+//! #[derive(Debug, PartialEq)]
+//! struct Sum {
+//!     sum: i64,
+//! }
+//!
+//! # #[tokio::main]
+//! # async fn main() -> dynamic_batcher::Result<()> {
+//! let transport = MemoryTransport::default();
+//! let batcher: Batcher<Values, Sum> = Batcher::new(transport.clone());
+//! let policy = BatchPolicy::default().when_idle(WhenIdle::Run);
+//! let processor = BatchProcessor::spawn(transport, policy, |batch: Vec<Values>| {
+//!     batch.into_iter().map(|v| Sum { sum: v.values.iter().sum() }).collect::<Vec<_>>()
+//! });
+//!
+//! assert_eq!(batcher.send(Values { values: vec![1, 5, 2] }).await?, Sum { sum: 8 });
+//! processor.drain(Duration::from_secs(5)).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Give each task a clone of the batcher. From here:
+//!
+//! - the function computes for more than a millisecond: [`BatchProcessor::spawn_blocking`];
+//! - it has state, a model or a connection: [`Handler`], [`BatchProcessor::spawn_each`] and
+//!   [`BatchProcessor::spawn_blocking_each`];
+//! - single requests can fail: return `Vec<Result<Resp, E>>`, see [`BatchProcessor`];
+//! - a caller has many requests: [`Batcher::send_many`];
+//! - a caller waits for less than 100 s: [`SendOptions::timeout`];
+//! - what was in a batch, and why it was closed: [`Batcher::send_for_reply`] and [`ItemInfo`], or
+//!   an [`Observer`] for all batches.
+//!
+//! # Choosing a policy
+//!
+//! The default is that of the Python package: a batch of 64, or whatever has come 2 s after its
+//! oldest request was sent. Two seconds suit a job that nobody watches. For a service:
+//!
+//! - [`WhenIdle::Run`] lets an idle processor take what is there. A lone caller waits for nobody,
+//!   and under load batches form by themselves while the function runs. Begin with this.
+//! - A window ([`WhenIdle::Wait`] with a `batch_time` of a few milliseconds) pays when the first
+//!   requests of a burst would otherwise run in a small, dear batch. It is kept to a few tenths of
+//!   a millisecond.
+//! - `batch_size` is the largest batch that the function takes in its stride.
+//! - `instances` is how many batches run at the same time: the number of devices, or of cores.
+//!
+//! # What a caller can rely on
+//!
+//! **One outcome, in time.** Every send ends in one response or one [`Error`], by its timeout
+//! (100 s unless it says otherwise). The deadline is enforced by the transport, not by the
+//! processor, so it holds while the request is queued, while an async or a blocking handler is
+//! busy with it, and when nobody ever processes. [`ErrorKind::Timeout`] says whether a handler had
+//! started.
+//!
+//! **Its own outcome.** A panic, a wrong number of outputs, a batch that fails or runs too long is
+//! an error for the callers of that batch alone; an item's own error is that item's alone. The
+//! processor goes on. Errors keep the handler's text, and in process the handler's own error as
+//! their [`source`](std::error::Error::source). Nothing asks a type of yours to be `Clone`.
+//!
+//! **At least once.** A request runs once, or, after its processor died or lost its lease, again:
+//! [`BatchContext::attempt`] tells a handler whose effects are not idempotent.
+//!
+//! **Order.** Within a batch requests stand in the order in which they came. Batches start in that
+//! order too, and with more than one instance or processor they may end in any. Requests that were
+//! given back come before the others; one on its last permitted delivery runs in a batch of its
+//! own, ahead of the open one.
+//!
+//! **Cancellation.** Dropping the future of a send abandons its request: if no handler has started
+//! on it, none will, and it takes no place in a batch; if one has, its output is dropped. The
+//! futures of [`BatchProcessor::ready`], [`ended`](BatchProcessor::ended) and
+//! [`drain`](BatchProcessor::drain) can be dropped at any time; a drain goes on all the same.
+//! Dropping a [`BatchProcessor`] stops it, dropping a [`ProcessorTask`] kills it: either way what
+//! waited goes to other processors, and what ran ends in an error for its callers.
+//!
+//! **The end.** When the last processor goes, callers on a transport that can know it get
+//! [`ErrorKind::Closed`] at once. When the last batcher goes, the processor finishes and ends.
+//!
+//! # Testing your own handler
+//!
+//! With the in-process transport and tokio's paused clock a test of a handler needs no server and
+//! no time: windows and timeouts pass as fast as the test can run. See
+//! `examples/test_your_handler.rs`.
+//!
+//! # Features
+//!
+//! | feature | what | default |
+//! |---|---|---|
+//! | `json` | the `Json` codec, for transports that carry bytes | no |
+//!
+//! # Your own transport
+//!
+//! Implement [`Transport`], [`Source`] and [`Consumer`]; each states its contract. Run the suite
+//! of `dynamic-batcher-conformance` on it. A transport that carries bytes implements them for
+//! `Vec<u8>` and is lifted to all types by [`Coded`].
 
 mod any;
 mod batch;
@@ -6,7 +125,7 @@ mod batcher;
 mod codec;
 mod coded;
 mod control;
-mod env;
+pub mod env;
 mod error;
 mod former;
 mod handler;
@@ -35,3 +154,8 @@ pub use observer::{BatchReport, NotRun, Observer};
 pub use policy::{BatchPolicy, WhenIdle};
 pub use processor::{BatchProcessor, DrainReport, ProcessorStatus, ProcessorTask};
 pub use transport::{Answer, Consumer, Delivery, Source, Transport};
+
+/// The README's code is compiled and run with the other examples.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -233,7 +233,7 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
         R: IntoOutcome<Resp, Now> + 'static,
     {
         let instances = policy.instances.get();
-        let (processor, task) = Self::start(&source, policy, move || {
+        let (processor, task) = Self::start(source, policy, move || {
             let make = Arc::new(make);
             let threads = (0..instances).map(|index| Remote::thread(Arc::clone(&make), index));
             threads
@@ -271,9 +271,9 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
         H: Handler<Req, Resp>,
     {
         if policy.run_timeout.is_some() {
-            Self::start(&source, policy, || vec![Remote::fixed_task(handler)])
+            Self::start(source, policy, || vec![Remote::fixed_task(handler)])
         } else {
-            Self::start(&source, policy, || vec![Inline::fixed(handler)])
+            Self::start(source, policy, || vec![Inline::fixed(handler)])
         }
     }
 
@@ -307,9 +307,9 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
         // A batch on the processor's own task saves a hop. But a closure that holds its thread
         // holds the task then: others could not run beside it, nor could its time be kept.
         if instances == 1 && policy.run_timeout.is_none() {
-            return Self::start(&source, policy, || vec![Inline::new(make)]);
+            return Self::start(source, policy, || vec![Inline::new(make)]);
         }
-        Self::start(&source, policy, move || {
+        Self::start(source, policy, move || {
             let tasks = (0..instances).map(|index| Remote::task(Arc::clone(&make), index));
             tasks.collect()
         })
@@ -318,7 +318,7 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
     /// Attaches to the source at once, so that a request sent from now on finds a processor; the
     /// instances are made when the task is first polled.
     fn start<S, I>(
-        source: &S,
+        source: S,
         policy: BatchPolicy,
         make_instances: impl FnOnce() -> Vec<I> + Send + 'static,
     ) -> (Self, ProcessorTask)
@@ -327,6 +327,8 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
         I: Instance<Req, Resp>,
     {
         let consumer = source.attach();
+        // A source that is kept would keep its transport open.
+        drop(source);
         let control = Arc::new(Control::new());
         let ended = EndGuard(Arc::clone(&control));
         let for_task = Arc::clone(&control);

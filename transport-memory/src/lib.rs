@@ -1,4 +1,20 @@
-//! In process.
+//! The in-process transport of `dynamic-batcher`: a queue that values are moved through.
+//!
+//! No server, no serialisation, no copy of a payload; any `Send + 'static` type. For services that
+//! batch within one process, and for unit tests of code that is to run over another transport: all
+//! behave alike, and the transport is one line.
+//!
+//! - [`spawn`]: batcher and running processor in one call, for the commonest use.
+//! - [`MemoryTransport`]: the transport, whose clones are given to batchers and processors.
+//! - [`MemoryConfig`]: how many requests it takes, and what happens to more.
+//!
+//! # Overload
+//!
+//! A full queue refuses ([`OnFull::Reject`]) with
+//! [`QueueFull`](dynamic_batcher::ErrorKind::QueueFull), and tells each refused caller a time after
+//! which to try again, from the measured rate at which requests leave. Who keeps to it finds room
+//! nine times in ten and better, even while others push: those times form a line, and newcomers do
+//! not overtake it.
 
 mod admission;
 mod client;

@@ -40,14 +40,16 @@ fn values<'a>(items: impl Iterator<Item = Item<u32>> + 'a) -> Vec<u32> {
     items.map(|item| item.value).collect()
 }
 
+/// What it is about, when idle, when the items were sent, now, an instance is free, expected.
+type Case = (&'static str, WhenIdle, &'static [u64], u64, bool, Step);
+
 #[test]
 fn each_rule_decides_as_it_says() {
     let clock = Clock::new();
     let full = Step::Run(CloseReason::Full);
     let window = Step::Run(CloseReason::Window);
     let idle = Step::Run(CloseReason::Idle);
-    // (what it is about, when idle, items sent at, now, an instance is free, expected)
-    let cases: [(&str, WhenIdle, &[u64], u64, bool, Step); 11] = [
+    let cases: [Case; 11] = [
         ("nothing waits", WhenIdle::Wait, &[], 0, true, Step::Wait),
         ("nothing waits", WhenIdle::Run, &[], 0, true, Step::Wait),
         (

@@ -1,0 +1,279 @@
+//! The connection and the names, from code or from the Python package's environment variables.
+
+use std::ffi::OsString;
+use std::fmt;
+
+use dynamic_batcher::{Result, env};
+
+/// Where Redis is and what the batching calls its keys there.
+///
+/// A value set in code wins over the environment, which wins over the default: the Python
+/// package's rule, and its names and defaults.
+///
+/// | variable | field | default | allowed |
+/// |---|---|---|---|
+/// | `REDIS__HOST` | `host` | `localhost` | not empty |
+/// | `REDIS__PORT` | `port` | 6379 | 1 to 65535 |
+/// | `REDIS__DB` | `db` | 0 | 0 to 4294967295 |
+/// | `REDIS__PASSWORD` | `password` | none | anything; empty means none |
+/// | `REDIS__STREAM_KEY_REQUEST` | `stream_key_request` | `request` | not empty |
+/// | `REDIS__STREAM_GROUP_PROCESSOR` | `stream_group_processor` | `processor` | not empty |
+/// | `REDIS__STREAM_KEY_RESPONSE` | `stream_key_response` | `response` | not empty |
+/// | `REDIS__STREAM_GROUP_BATCHER` | `stream_group_batcher` | `batcher` | not empty |
+///
+/// `Debug` does not show the password.
+///
+/// # Examples
+///
+/// ```
+/// use dynamic_batcher_redis::RedisConfig;
+///
+/// let config = RedisConfig::default().host("cache.internal").password("secret");
+/// assert_eq!(config.port, 6379);
+/// assert!(!format!("{config:?}").contains("secret"));
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RedisConfig {
+    /// The server's name or address. Default: `localhost`.
+    pub host: String,
+    /// The server's port. Default: 6379.
+    pub port: u16,
+    /// The number of the database. Default: 0.
+    pub db: u32,
+    /// The password, if the server asks for one. Default: `None`.
+    pub password: Option<String>,
+    /// The key of the stream that requests are put on. Default: `request`.
+    pub stream_key_request: String,
+    /// The consumer group of the processors on it. Default: `processor`.
+    pub stream_group_processor: String,
+    /// The key of a stream that every client of the Python package creates and none uses.
+    /// Default: `response`.
+    pub stream_key_response: String,
+    /// The consumer group on that. Default: `batcher`.
+    pub stream_group_batcher: String,
+}
+
+impl Default for RedisConfig {
+    fn default() -> Self {
+        Self {
+            host: "localhost".into(),
+            port: 6379,
+            db: 0,
+            password: None,
+            stream_key_request: "request".into(),
+            stream_group_processor: "processor".into(),
+            stream_key_response: "response".into(),
+            stream_group_batcher: "batcher".into(),
+        }
+    }
+}
+
+impl RedisConfig {
+    /// The default with what the environment says: see the table above.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](dynamic_batcher::ErrorKind::Config) when a variable holds what is not allowed;
+    /// the text names the variable, what it holds (but for the password) and what is allowed.
+    pub fn from_env() -> Result<Self> {
+        Self::from_vars(env::process)
+    }
+
+    /// As [`from_env`](Self::from_env), with the variables looked up by `var`: for settings kept
+    /// elsewhere, and for tests.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_env`](Self::from_env).
+    pub fn from_vars(var: impl Fn(&str) -> Option<OsString>) -> Result<Self> {
+        let mut config = Self::default();
+        for (name, field) in [
+            ("REDIS__HOST", &mut config.host),
+            ("REDIS__STREAM_KEY_REQUEST", &mut config.stream_key_request),
+            (
+                "REDIS__STREAM_GROUP_PROCESSOR",
+                &mut config.stream_group_processor,
+            ),
+            (
+                "REDIS__STREAM_KEY_RESPONSE",
+                &mut config.stream_key_response,
+            ),
+            (
+                "REDIS__STREAM_GROUP_BATCHER",
+                &mut config.stream_group_batcher,
+            ),
+        ] {
+            let text = env::parsed(&var, name, "any text that is not empty", |text| {
+                (!text.is_empty()).then(|| text.to_owned())
+            })?;
+            if let Some(text) = text {
+                *field = text;
+            }
+        }
+        let port = env::parsed(&var, "REDIS__PORT", "a port from 1 to 65535", |text| {
+            text.parse().ok().filter(|port| *port > 0)
+        })?;
+        config.port = port.unwrap_or(config.port);
+        let db = env::parsed(
+            &var,
+            "REDIS__DB",
+            "a whole number from 0 to 4294967295",
+            |text| text.parse().ok(),
+        )?;
+        config.db = db.unwrap_or(config.db);
+        if let Some(password) = var("REDIS__PASSWORD") {
+            config.password = password_text(password)?;
+        }
+        Ok(config)
+    }
+
+    /// Sets [`host`](Self#structfield.host).
+    #[must_use]
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.host = host.into();
+        self
+    }
+
+    /// Sets [`port`](Self#structfield.port).
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// Sets [`db`](Self#structfield.db).
+    #[must_use]
+    pub fn db(mut self, db: u32) -> Self {
+        self.db = db;
+        self
+    }
+
+    /// Sets [`password`](Self#structfield.password).
+    #[must_use]
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.password = Some(password.into());
+        self
+    }
+
+    /// Sets [`stream_key_request`](Self#structfield.stream_key_request).
+    #[must_use]
+    pub fn stream_key_request(mut self, key: impl Into<String>) -> Self {
+        self.stream_key_request = key.into();
+        self
+    }
+
+    /// Sets [`stream_group_processor`](Self#structfield.stream_group_processor).
+    #[must_use]
+    pub fn stream_group_processor(mut self, group: impl Into<String>) -> Self {
+        self.stream_group_processor = group.into();
+        self
+    }
+
+    /// Sets [`stream_key_response`](Self#structfield.stream_key_response).
+    #[must_use]
+    pub fn stream_key_response(mut self, key: impl Into<String>) -> Self {
+        self.stream_key_response = key.into();
+        self
+    }
+
+    /// Sets [`stream_group_batcher`](Self#structfield.stream_group_batcher).
+    #[must_use]
+    pub fn stream_group_batcher(mut self, group: impl Into<String>) -> Self {
+        self.stream_group_batcher = group.into();
+        self
+    }
+}
+
+/// The password as it is, space and all; `None` when it is empty. An error does not show it.
+fn password_text(password: OsString) -> Result<Option<String>> {
+    let password = password.into_string().map_err(|_| {
+        dynamic_batcher::Error::new(
+            dynamic_batcher::ErrorKind::Config,
+            "REDIS__PASSWORD is not Unicode, allowed is any Unicode text",
+        )
+    })?;
+    Ok((!password.is_empty()).then_some(password))
+}
+
+impl fmt::Debug for RedisConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisConfig")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("db", &self.db)
+            .field("password", &self.password.as_ref().map(|_| "…"))
+            .field("stream_key_request", &self.stream_key_request)
+            .field("stream_group_processor", &self.stream_group_processor)
+            .field("stream_key_response", &self.stream_key_response)
+            .field("stream_group_batcher", &self.stream_group_batcher)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(vars: &[(&str, &str)]) -> Result<RedisConfig> {
+        RedisConfig::from_vars(|asked| {
+            let found = vars.iter().find(|(name, _)| *name == asked);
+            found.map(|(_, text)| text.into())
+        })
+    }
+
+    #[test]
+    fn what_the_environment_says_wins_over_the_default_and_code_wins_over_both() {
+        let config = with(&[
+            ("REDIS__HOST", "cache"),
+            ("REDIS__PORT", "6380"),
+            ("REDIS__DB", "3"),
+            ("REDIS__PASSWORD", " s p "),
+            ("REDIS__STREAM_KEY_REQUEST", "a"),
+            ("REDIS__STREAM_GROUP_PROCESSOR", "b"),
+            ("REDIS__STREAM_KEY_RESPONSE", "c"),
+            ("REDIS__STREAM_GROUP_BATCHER", "d"),
+        ])
+        .unwrap();
+        let expected = RedisConfig::default()
+            .host("cache")
+            .port(6380)
+            .db(3)
+            .password(" s p ")
+            .stream_key_request("a")
+            .stream_group_processor("b")
+            .stream_key_response("c")
+            .stream_group_batcher("d");
+        assert_eq!(config, expected);
+        assert_eq!(with(&[]).unwrap(), RedisConfig::default());
+    }
+
+    #[test]
+    fn an_empty_password_is_none() {
+        assert_eq!(with(&[("REDIS__PASSWORD", "")]).unwrap().password, None);
+    }
+
+    #[test]
+    fn bad_text_is_refused_by_name() {
+        for (name, text) in [
+            ("REDIS__HOST", ""),
+            ("REDIS__PORT", "0"),
+            ("REDIS__PORT", "65536"),
+            ("REDIS__PORT", "redis"),
+            ("REDIS__DB", "-1"),
+            ("REDIS__STREAM_KEY_REQUEST", " "),
+        ] {
+            let error = with(&[(name, text)]).expect_err(name).to_string();
+            assert!(
+                error.contains(&format!("{name} is {text:?}, allowed is")),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_password_is_not_shown() {
+        let shown = format!("{:?}", RedisConfig::default().password("hunter2"));
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
