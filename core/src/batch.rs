@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -124,14 +125,14 @@ impl<'a> Books<'a> {
                 answers(each, started, outcomes).collect()
             }
         };
-        if let Some(observer) = self.observer {
+        self.tell(|observer| {
             let failed = answers.iter().filter(|answer| answer.outcome.is_err());
             observer.batch_ended(&BatchReport {
                 info: &info,
                 error,
                 failed: failed.count(),
             });
-        }
+        });
         (Arc::new(info), answers)
     }
 
@@ -148,8 +149,16 @@ impl<'a> Books<'a> {
     }
 
     pub(crate) fn not_run(&self, reason: NotRun, count: usize) {
-        if let Some(observer) = self.observer {
-            (0..count).for_each(|_| observer.not_run(reason));
+        self.tell(|observer| (0..count).for_each(|_| observer.not_run(reason)));
+    }
+
+    /// An observer that panics loses what it was told, and nobody else loses anything.
+    fn tell(&self, tell: impl FnOnce(&dyn Observer)) {
+        let Some(observer) = self.observer else {
+            return;
+        };
+        if catch_unwind(AssertUnwindSafe(|| tell(observer))).is_err() {
+            tracing::error!("the policy's observer panicked");
         }
     }
 

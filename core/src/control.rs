@@ -12,7 +12,7 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Phase {
-    /// Its handlers are being made.
+    /// Its first handler is being made.
     Starting,
     /// It takes requests and runs batches.
     Running,
@@ -102,8 +102,13 @@ impl Control {
         *self.phase.borrow()
     }
 
+    /// Notes a phase; none is gone back to.
     pub(crate) fn enter(&self, phase: Phase) {
-        self.phase.send_replace(phase);
+        self.phase.send_if_modified(|now| {
+            let later = phase > *now;
+            *now = phase.max(*now);
+            later
+        });
     }
 
     /// Waits until the processor is in `phase` or beyond; says where it is then.

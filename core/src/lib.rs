@@ -137,6 +137,7 @@ mod policy;
 mod processor;
 mod run;
 mod slots;
+mod spawn;
 mod transport;
 mod window;
 

@@ -63,7 +63,8 @@ enum Event<I, Req, Resp, T> {
     Read(Read<Req, T>),
     Due(CloseReason),
     Tick,
-    Finished,
+    NoInstanceLeft,
+    Served,
 }
 
 /// Serves until the source is closed, a drain is through, or an order to stop comes. Returns by
@@ -90,7 +91,7 @@ where
 
     // Replies that a slow transport has not taken yet, beyond which no new batch is started.
     let most_replies = instances.len() + 1;
-    let mut starting = instances.len();
+    let mut started = false;
     let mut idle = Vec::with_capacity(instances.len());
     for instance in instances {
         running.insert(attend(instance, None, None));
@@ -108,7 +109,7 @@ where
 
     loop {
         let room = held.former.room();
-        if source_open && starting == 0 && room > 0 && reads.is_empty() {
+        if source_open && started && room > 0 && reads.is_empty() {
             reads.insert(read(consumer, std::mem::take(&mut buffer), room, pause));
         }
         control.waiting.store(held.former.len(), Ordering::Relaxed);
@@ -135,24 +136,24 @@ where
             {
                 return Poll::Ready(Event::Ordered(Order::Stop));
             }
-            let free = !no_idle && replies.len() <= most_replies;
+            let turn_is_due = std::mem::take(&mut owes_turn);
             // By unique reference: what waits need not be `Sync`.
             let former = &mut *former;
+            let free = !no_idle && replies.len() <= most_replies;
             match former.step(Instant::now(), free) {
-                Step::Run(_) if owes_turn => {
-                    owes_turn = false;
+                Step::Run(_) if turn_is_due => {
                     cx.waker().wake_by_ref();
                     Poll::Pending
                 }
                 Step::Run(reason) => Poll::Ready(Event::Due(reason)),
                 Step::WaitUntil(due) => window.poll_until(due, cx).map(|()| Event::Tick),
+                // An instance that was cut short is among those that run until it is back.
+                Step::Wait if no_idle && running.is_empty() => Poll::Ready(Event::NoInstanceLeft),
                 Step::Wait => {
                     let served =
-                        !source_open && former.is_empty() && nothing_runs && replies.is_empty();
-                    // An instance that was cut short is among those that run until it is back.
-                    let no_instance_left = no_idle && running.is_empty();
-                    if served || no_instance_left {
-                        Poll::Ready(Event::Finished)
+                        !source_open && nothing_runs && former.is_empty() && replies.is_empty();
+                    if served {
+                        Poll::Ready(Event::Served)
                     } else {
                         Poll::Pending
                     }
@@ -167,23 +168,18 @@ where
                 batch,
                 cut_short,
             }) => {
-                match batch {
-                    Some(batch) => {
-                        let (info, answers) = books.close(batch);
-                        replies.insert(reply(consumer, Some(info), answers));
-                    }
-                    None if starting > 0 => {
-                        starting -= 1;
-                        if starting == 0 {
-                            control.enter(Phase::Running);
-                        }
-                    }
-                    None => {}
+                if let Some(batch) = batch {
+                    let (info, answers) = books.close(batch);
+                    replies.insert(reply(consumer, Some(info), answers));
                 }
                 if cut_short {
                     running.insert(attend(instance, None, None));
                 } else if instance.is_usable() {
                     idle.push(instance);
+                    if !started {
+                        started = true;
+                        control.enter(Phase::Running);
+                    }
                 }
             }
             Event::Replied(result) => {
@@ -243,12 +239,11 @@ where
                 }
             }
             Event::Tick => {}
-            Event::Finished => {
-                if idle.is_empty() {
-                    tracing::error!("no instance is left to run a batch, the processor ends");
-                }
+            Event::NoInstanceLeft => {
+                tracing::error!("no instance is left to run a batch, the processor ends");
                 break;
             }
+            Event::Served => break,
         }
     }
 

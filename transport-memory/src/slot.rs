@@ -74,7 +74,8 @@ impl<Resp> Slot<Resp> {
 
     /// The call is gone.
     pub(crate) fn abandon(&self) -> Abandoned {
-        match mem::replace(&mut *self.lock(), State::Over) {
+        let before = mem::replace(&mut *self.lock(), State::Over);
+        match before {
             State::Waiting {
                 delivered: false, ..
             } => Abandoned::Queued,
