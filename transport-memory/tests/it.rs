@@ -1,0 +1,176 @@
+//! What only the in-process transport has: its timer among runtimes, its queue's limits, its end.
+//! What all transports promise is tested by the conformance suite.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use dynamic_batcher::{
+    BatchPolicy, BatchProcessor, Batcher, CallMeta, Consumer, ErrorKind, SendOptions, Source,
+    Transport, WhenIdle,
+};
+use dynamic_batcher_memory::{MemoryConfig, MemoryTransport, OnFull};
+use tokio::runtime::Builder;
+use tokio::time::Instant;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn limited(max_queue: usize, on_full: OnFull) -> MemoryConfig {
+    let max_queue = NonZeroUsize::new(max_queue).unwrap();
+    MemoryConfig::default()
+        .max_queue(max_queue)
+        .on_full(on_full)
+}
+
+/// Fails instead of waiting for ever.
+async fn in_time<F: Future>(future: F) -> F::Output {
+    let limit = Duration::from_secs(10);
+    tokio::time::timeout(limit, future)
+        .await
+        .expect("a call hangs")
+}
+
+/// Polls once, and drops what it gives.
+fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn deadlines_hold_after_the_runtime_that_ran_the_timer_is_gone() {
+    let transport = MemoryTransport::<u8, u8>::default();
+    let batcher = Batcher::new(transport);
+    let short = SendOptions::default().timeout(Duration::from_millis(20));
+
+    // The first runtime starts the timer and takes it with it.
+    let first = Builder::new_current_thread().enable_all().build().unwrap();
+    let early = batcher.clone();
+    first.spawn(async move { early.send(1).await });
+    first.block_on(tokio::task::yield_now());
+    first.shutdown_background();
+
+    let second = Builder::new_current_thread().enable_all().build().unwrap();
+    let error = second
+        .block_on(in_time(batcher.send_with(2, short)))
+        .unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Timeout { .. }), "{error}");
+}
+
+#[test]
+fn a_call_that_waits_on_one_runtime_survives_the_end_of_the_one_with_the_timer() {
+    let batcher = Batcher::new(MemoryTransport::<u8, u8>::default());
+    let first = Builder::new_current_thread().enable_all().build().unwrap();
+    let early = batcher.clone();
+    first.spawn(async move { early.send(1).await });
+    first.block_on(tokio::task::yield_now());
+
+    let second = Builder::new_current_thread().enable_all().build().unwrap();
+    let short = SendOptions::default().timeout(Duration::from_millis(50));
+    let waiting = second.spawn(async move { batcher.send_with(2, short).await });
+    // It waits, with a deadline that only the first runtime's timer knows of.
+    second.block_on(tokio::task::yield_now());
+    first.shutdown_background();
+    let error = second.block_on(in_time(waiting)).unwrap().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Timeout { .. }), "{error}");
+}
+
+#[test]
+fn a_call_without_a_runtime_is_refused_since_nothing_could_end_it() {
+    let batcher = Batcher::new(MemoryTransport::<u8, u8>::default());
+    let mut send = std::pin::pin!(batcher.send(1));
+    let Poll::Ready(Err(error)) = poll_once(send.as_mut()) else {
+        panic!("it waits");
+    };
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("runtime"), "{error}");
+    let mut many = std::pin::pin!(batcher.send_many(vec![1, 2]));
+    let Poll::Ready(results) = poll_once(many.as_mut()) else {
+        panic!("it waits");
+    };
+    assert!(results.iter().all(Result::is_err));
+}
+
+#[tokio::test(start_paused = true)]
+async fn abandoned_requests_are_dropped_while_no_processor_looks() {
+    let payload = Arc::new(());
+    let transport = MemoryTransport::<Arc<()>, ()>::new(limited(4, OnFull::Reject));
+    for _ in 0..1_000 {
+        let meta = CallMeta::new(SECOND);
+        let mut call = Box::pin(transport.call(Arc::clone(&payload), meta));
+        assert!(poll_once(call.as_mut()).is_pending());
+    }
+    assert!(
+        Arc::strong_count(&payload) <= 5,
+        "{}",
+        Arc::strong_count(&payload)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_beyond_the_limit_is_served_in_turn() {
+    let transport = MemoryTransport::<u32, u32>::new(limited(1, OnFull::Wait));
+    let batcher = Batcher::new(transport.clone());
+    let sends = batcher.send_many((0..10).collect());
+    let policy = BatchPolicy::default().when_idle(WhenIdle::Run);
+    let processor = BatchProcessor::spawn(transport, policy, |batch: Vec<u32>| batch);
+    let answers: Result<Vec<_>, _> = sends.await.into_iter().collect();
+    assert_eq!(answers.unwrap(), (0..10).collect::<Vec<_>>());
+    drop(processor);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_the_last_processor_sends_are_refused_until_another_attaches() {
+    let transport = MemoryTransport::<u8, u8>::default();
+    let batcher = Batcher::new(transport.clone());
+    let policy = BatchPolicy::default().when_idle(WhenIdle::Run);
+    let first = BatchProcessor::spawn(transport.clone(), policy.clone(), |batch: Vec<u8>| batch);
+    assert_eq!(batcher.send(1).await.unwrap(), 1);
+    first.drain(SECOND).await.unwrap();
+    let error = batcher.send(2).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed);
+    let second = BatchProcessor::spawn(transport, policy, |batch: Vec<u8>| batch);
+    assert_eq!(batcher.send(3).await.unwrap(), 3);
+    drop(second);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivered_request_that_nobody_answers_ends_at_its_deadline_and_says_it_had_not_started()
+{
+    let transport = MemoryTransport::<u8, u8>::default();
+    let consumer = transport.attach();
+    let sent = Instant::now();
+    let mut call = std::pin::pin!(transport.call(1, CallMeta::new(SECOND)));
+    assert!(poll_once(call.as_mut()).is_pending());
+    let mut deliveries = Vec::new();
+    assert!(consumer.recv(&mut deliveries, 10, SECOND).await.unwrap());
+    let error = call.await.unwrap_err();
+    let late = sent.elapsed() - SECOND;
+    assert!(late <= Duration::from_millis(100), "{late:?} late");
+    assert!(
+        matches!(error.kind(), ErrorKind::Timeout { started: false, .. }),
+        "{error}"
+    );
+    // Its processor learns of it, and its late answer does no harm.
+    assert!(consumer.is_abandoned(&deliveries[0].ticket));
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadlines_of_every_length_are_kept_side_by_side() {
+    let batcher = Batcher::new(MemoryTransport::<u64, u64>::default());
+    let start = Instant::now();
+    // Long before short, so that the timer has to be set earlier again and again.
+    let sends = (1..=50_u64).rev().map(|n| {
+        let batcher = batcher.clone();
+        tokio::spawn(async move {
+            let timeout = Duration::from_millis(n * 37);
+            let options = SendOptions::default().timeout(timeout);
+            let error = batcher.send_with(n, options).await.unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::Timeout { .. }));
+            let late = start.elapsed() - timeout;
+            assert!(late <= Duration::from_millis(100), "{n}: {late:?} late");
+        })
+    });
+    for send in sends.collect::<Vec<_>>() {
+        send.await.unwrap();
+    }
+}
