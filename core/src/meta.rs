@@ -89,7 +89,7 @@ impl fmt::Display for BatchId {
 }
 
 /// Why a batch was closed and handed to the handler.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum CloseReason {
     /// It held `batch_size` requests.

@@ -90,7 +90,8 @@ pub struct DrainReport {
     pub answered: usize,
     /// Requests that were read and not started, and given back for other processors.
     pub released: usize,
-    /// Requests that were running at the deadline and were given up; their callers were told.
+    /// Requests that were running at the deadline and were given up; their callers were told, with
+    /// [`Lost`](ErrorKind::Lost) or [`Closed`](ErrorKind::Closed), where the transport can.
     pub abandoned: usize,
     /// Whether the processor had left when the drain returned. False when its handler holds its
     /// thread, or its transport did not answer in time; it leaves as soon as it can.

@@ -32,8 +32,9 @@ use crate::meta::{BatchInfo, CallMeta, Reply};
 ///
 /// # Ordering
 ///
-/// Requests are delivered in the order in which their calls were first polled, as far as the
-/// transport can know it.
+/// Requests are delivered in the order in which they were sent, as far as the transport can know
+/// it. A transport may send when `call` is called or when its future is first polled; a
+/// [`Batcher`](crate::Batcher) does both at once.
 ///
 /// # Errors
 ///
@@ -125,7 +126,8 @@ pub trait Consumer<Req, Resp>: Send + Sync + 'static {
     }
 
     /// Says that a handler starts on these requests now, so that a later timeout can tell the
-    /// caller that its request had been started. The default ignores it.
+    /// caller that its request had been started. The default ignores it: a transport that does
+    /// must tell so of every request that a processor has, since it may have been.
     fn start<'a>(&self, _tickets: impl Iterator<Item = &'a Self::Ticket>) {}
 
     /// Ends requests: with responses, or with errors.

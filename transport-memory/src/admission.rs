@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What a refused caller is told before anything has been measured.
+/// What every refused caller is told before anything has been measured. No line is formed from
+/// it: its places would be far too far apart.
 const FIRST_GUESS: Duration = Duration::from_millis(100);
 /// The line is never longer than this: who is told to come back so late will not.
 const LONGEST_LINE: Duration = Duration::from_secs(60);
@@ -51,7 +52,7 @@ impl Admission {
             return Err(self.promise(now));
         }
         if due {
-            line.first += self.rate.interval();
+            line.first += self.rate.interval().unwrap_or_default();
             if line.first > line.last {
                 self.line = None;
             }
@@ -65,7 +66,9 @@ impl Admission {
     }
 
     fn promise(&mut self, now: Instant) -> Duration {
-        let interval = self.rate.interval();
+        let Some(interval) = self.rate.interval() else {
+            return FIRST_GUESS;
+        };
         let line = match self.line {
             Some(line) if line.last > now => Line {
                 last: (line.last + interval).min(now + LONGEST_LINE),
@@ -108,12 +111,10 @@ impl DrainRate {
         self.last = (outstanding > 0).then_some(now);
     }
 
-    /// The time for one request to leave.
-    fn interval(&self) -> Duration {
-        match self.smoothed {
-            Some((period, count)) if count > 0.0 => period.div_f64(count),
-            _ => FIRST_GUESS,
-        }
+    /// The time for one request to leave, if it has been measured.
+    fn interval(&self) -> Option<Duration> {
+        let (period, count) = self.smoothed?;
+        (count > 0.0).then(|| period.div_f64(count))
     }
 
     /// The time in which the next batch will have left: half as long again as usual.
@@ -146,6 +147,16 @@ mod tests {
         assert_eq!(admission.admit(0, now), Ok(()));
         assert_eq!(admission.admit(1, now), Ok(()));
         assert_eq!(admission.admit(2, now), Err(FIRST_GUESS));
+    }
+
+    #[test]
+    fn before_anything_is_measured_nobody_is_told_to_wait_for_long() {
+        let mut admission = Admission::new(2);
+        let now = Instant::now();
+        for _ in 0..1_000 {
+            assert_eq!(admission.admit(2, now), Err(FIRST_GUESS));
+        }
+        assert_eq!(admission.admit(1, now), Ok(()));
     }
 
     #[test]
