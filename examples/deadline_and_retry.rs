@@ -32,12 +32,6 @@ async fn main() -> Result<()> {
     let batcher = Batcher::new(transport.clone());
     let _processor = BatchProcessor::spawn(transport, policy, echo);
 
-    // The service has been at work: so the transport has measured how fast its queue drains, and
-    // can tell those it refuses when to come back. Before that it has to guess.
-    for response in batcher.send_many((0..16).collect()).await {
-        response?;
-    }
-
     // A timeout for one request; `Batcher::timeout` sets it for all. Its error says whether the
     // handler had started, so whether the request may have had an effect.
     let hurried = SendOptions::default().timeout(Duration::from_millis(10));

@@ -128,10 +128,9 @@ impl<Req: Send + 'static, Resp: Send + 'static> Consumer<Req, Resp> for ChannelC
         ticket.reply.as_ref().is_none_or(oneshot::Sender::is_closed)
     }
 
-    fn start<'a>(&self, tickets: impl Iterator<Item = &'a Self::Ticket>) {
-        let now = Instant::now();
+    fn start<'a>(&self, tickets: impl Iterator<Item = &'a Self::Ticket>, at: Instant) {
         tickets.for_each(|ticket| {
-            ticket.started.get_or_init(|| now);
+            ticket.started.get_or_init(|| at);
         });
     }
 

@@ -1,1 +1,10 @@
-//! x
+//! Benchmarks of dynamic-batcher against the least that the job can cost, side by side in one run.
+//!
+//! Machines differ and are noisy, so what counts is the ratio to a floor that was measured in the
+//! same rounds, never the absolute figure.
+
+pub mod closed_loop;
+pub mod measure;
+pub mod report;
+pub mod subject;
+pub mod workload;

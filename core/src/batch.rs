@@ -68,6 +68,7 @@ impl<'a> Books<'a> {
         &mut self,
         reason: CloseReason,
         items: impl Iterator<Item = Item<(Req, T)>>,
+        now: Instant,
     ) -> OpenBatch<Req, T> {
         let size = items.size_hint().0;
         let mut requests = Vec::with_capacity(size);
@@ -88,7 +89,7 @@ impl<'a> Books<'a> {
         OpenBatch {
             requests,
             tickets,
-            context: BatchContext::new(id, Instant::now(), metas),
+            context: BatchContext::new(id, now, metas),
             reason,
         }
     }

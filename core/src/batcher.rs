@@ -101,8 +101,7 @@ impl<Req, Resp, T: Transport<Req, Resp>> Batcher<Req, Resp, T> {
     ///
     /// Dropping the future abandons the request.
     pub async fn send(&self, req: Req) -> Result<Resp> {
-        let meta = CallMeta::new(self.timeout);
-        Ok(self.transport.call(req, meta).await?.value)
+        self.send_with(req, SendOptions::default()).await
     }
 
     /// Sends one request with options of its own.
@@ -132,7 +131,7 @@ impl<Req, Resp, T: Transport<Req, Resp>> Batcher<Req, Resp, T> {
     /// # }
     /// ```
     pub async fn send_with(&self, req: Req, options: SendOptions) -> Result<Resp> {
-        Ok(self.send_for_reply(req, options).await?.value)
+        Ok(self.transport.call(req, self.meta(options)).await?.value)
     }
 
     /// Sends one request and gives, beside the response, the batch that it came from.
@@ -145,7 +144,9 @@ impl<Req, Resp, T: Transport<Req, Resp>> Batcher<Req, Resp, T> {
     ///
     /// Dropping the future abandons the request.
     pub async fn send_for_reply(&self, req: Req, options: SendOptions) -> Result<Reply<Resp>> {
-        self.transport.call(req, self.meta(options)).await
+        self.transport
+            .call(req, self.meta(options).with_info())
+            .await
     }
 
     /// Sends many requests as one future: results come in the order of the requests, each item
@@ -185,8 +186,8 @@ impl<Req, Resp, T: Transport<Req, Resp>> Batcher<Req, Resp, T> {
         Req: Send,
         Resp: Send,
     {
-        let replies = self.send_many_for_replies(reqs, SendOptions::default());
-        let replies = replies.await.into_iter();
+        let meta = self.meta(SendOptions::default());
+        let replies = self.transport.call_many(reqs, meta).await.into_iter();
         replies.map(|reply| Ok(reply?.value)).collect()
     }
 
@@ -204,7 +205,9 @@ impl<Req, Resp, T: Transport<Req, Resp>> Batcher<Req, Resp, T> {
         Req: Send,
         Resp: Send,
     {
-        self.transport.call_many(reqs, self.meta(options)).await
+        self.transport
+            .call_many(reqs, self.meta(options).with_info())
+            .await
     }
 
     fn meta(&self, options: SendOptions) -> CallMeta {

@@ -4,6 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::codec::{Decode, Encode};
 use crate::error::{Error, ErrorKind, Result, panic_text};
 use crate::meta::{BatchInfo, CallMeta, Reply};
@@ -132,8 +134,8 @@ where
         self.inner.is_abandoned(&ticket.inner)
     }
 
-    fn start<'a>(&self, tickets: impl Iterator<Item = &'a Self::Ticket>) {
-        self.inner.start(tickets.map(|ticket| &ticket.inner));
+    fn start<'a>(&self, tickets: impl Iterator<Item = &'a Self::Ticket>, at: Instant) {
+        self.inner.start(tickets.map(|ticket| &ticket.inner), at);
     }
 
     async fn reply(

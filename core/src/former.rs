@@ -1,7 +1,7 @@
 //! When a batch is closed, and with what: a pure state machine, without clock or I/O.
 //!
-//! Requests go in with their meta data, and at each step the caller says what time it is and
-//! whether an instance is free; out come decisions. The run loop does the rest. Whatever decides
+//! Requests go in with their meta data, and at each step the caller says whether an instance is
+//! free; out come decisions, some of them for a later time. The run loop does the rest. Whatever decides
 //! about batches later (weights, keys, priorities) belongs here.
 
 use std::collections::VecDeque;
@@ -25,8 +25,9 @@ pub(crate) struct Item<T> {
 pub(crate) enum Step {
     /// Close a batch: after [`Former::remove_gone`], if it still says so, [`Former::take`] it.
     Run(CloseReason),
-    /// Nothing until that instant, unless something happens.
-    WaitUntil(Instant),
+    /// As [`Run`](Self::Run) for [`Window`](CloseReason::Window), when that instant has come, unless
+    /// something happens before.
+    RunAt(Instant),
     /// Nothing until something happens.
     Wait,
 }
@@ -88,7 +89,7 @@ impl<T> Former<T> {
         self.closing = true;
     }
 
-    pub(crate) fn step(&self, now: Instant, instance_free: bool) -> Step {
+    pub(crate) fn step(&self, instance_free: bool) -> Step {
         // While every instance is busy the open batch grows; the end of a batch is the next event.
         if !instance_free {
             return Step::Wait;
@@ -108,11 +109,7 @@ impl<T> Former<T> {
         if self.when_idle == WhenIdle::Run {
             return Step::Run(CloseReason::Idle);
         }
-        let due = later(oldest, self.batch_time);
-        if now >= due {
-            return Step::Run(CloseReason::Window);
-        }
-        Step::WaitUntil(due)
+        Step::RunAt(later(oldest, self.batch_time))
     }
 
     /// Removes the requests that must not run any more: their deadline has passed, or

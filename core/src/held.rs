@@ -59,10 +59,10 @@ impl<'a, Req, Resp, C: Consumer<Req, Resp>> Held<'a, Req, Resp, C> {
     }
 
     /// Takes out what must not run any more.
-    pub(crate) fn remove_gone(&mut self) -> Vec<Gone<Req, C::Ticket>> {
+    pub(crate) fn remove_gone(&mut self, now: Instant) -> Vec<Gone<Req, C::Ticket>> {
         let consumer = self.consumer;
         self.former
-            .remove_gone(Instant::now(), |(_, ticket)| consumer.is_abandoned(ticket))
+            .remove_gone(now, |(_, ticket)| consumer.is_abandoned(ticket))
     }
 
     /// Gives back what waits, if the transport takes it in time.

@@ -22,6 +22,9 @@ pub struct CallMeta {
     /// Whether no further delivery is permitted: such a request runs in a batch of its own, so
     /// that if it kills its processor it takes no other with it.
     pub last_attempt: bool,
+    /// Whether the caller asks for the batch of its response. If not, a transport need not tell:
+    /// what is shared by all of a batch costs each of them.
+    pub wants_info: bool,
 }
 
 impl CallMeta {
@@ -41,7 +44,15 @@ impl CallMeta {
             deadline: later(enqueued, timeout),
             attempt: 1,
             last_attempt: false,
+            wants_info: false,
         }
+    }
+
+    /// Asks for the batch of the response.
+    #[must_use]
+    pub fn with_info(mut self) -> Self {
+        self.wants_info = true;
+        self
     }
 
     /// Sets which delivery this is, and whether it is the last that is permitted.

@@ -62,7 +62,6 @@ enum Event<I, Req, Resp, T> {
     Ordered(Order),
     Read(Read<Req, T>),
     Due(CloseReason),
-    Tick,
     NoInstanceLeft,
     Served,
 }
@@ -140,25 +139,27 @@ where
             // By unique reference: what waits need not be `Sync`.
             let former = &mut *former;
             let free = !no_idle && replies.len() <= most_replies;
-            match former.step(Instant::now(), free) {
-                Step::Run(_) if turn_is_due => {
-                    cx.waker().wake_by_ref();
-                    Poll::Pending
-                }
-                Step::Run(reason) => Poll::Ready(Event::Due(reason)),
-                Step::WaitUntil(due) => window.poll_until(due, cx).map(|()| Event::Tick),
-                // An instance that was cut short is among those that run until it is back.
-                Step::Wait if no_idle && running.is_empty() => Poll::Ready(Event::NoInstanceLeft),
+            let due = match former.step(free) {
+                Step::Run(reason) => Poll::Ready(reason),
+                Step::RunAt(due) => window.poll_until(due, cx).map(|()| CloseReason::Window),
                 Step::Wait => {
                     let served =
                         !source_open && nothing_runs && former.is_empty() && replies.is_empty();
-                    if served {
+                    // An instance that was cut short is among those that run until it is back.
+                    return if no_idle && running.is_empty() {
+                        Poll::Ready(Event::NoInstanceLeft)
+                    } else if served {
                         Poll::Ready(Event::Served)
                     } else {
                         Poll::Pending
-                    }
+                    };
                 }
+            };
+            if due.is_ready() && turn_is_due {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
+            due.map(Event::Due)
         })
         .await;
 
@@ -228,17 +229,17 @@ where
                 }
             }
             Event::Due(reason) => {
-                let gone = held.remove_gone();
+                let now = Instant::now();
+                let gone = held.remove_gone(now);
                 if !gone.is_empty() {
                     let answers = books.give_up(gone);
                     replies.insert(reply(consumer, None, answers));
                 } else if let Some(instance) = idle.pop() {
-                    let batch = books.open(reason, held.former.take(reason));
-                    consumer.start(batch.tickets.iter());
+                    let batch = books.open(reason, held.former.take(reason), now);
+                    consumer.start(batch.tickets.iter(), now);
                     running.insert(attend(instance, Some(batch), policy.run_timeout));
                 }
             }
-            Event::Tick => {}
             Event::NoInstanceLeft => {
                 tracing::error!("no instance is left to run a batch, the processor ends");
                 break;

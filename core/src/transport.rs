@@ -13,6 +13,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::error::Result;
 use crate::meta::{BatchInfo, CallMeta, Reply};
 
@@ -125,10 +127,10 @@ pub trait Consumer<Req, Resp>: Send + Sync + 'static {
         false
     }
 
-    /// Says that a handler starts on these requests now, so that a later timeout can tell the
+    /// Says that a handler starts on these requests at this instant, which is now, so that a later timeout can tell the
     /// caller that its request had been started. The default ignores it: a transport that does
     /// must tell so of every request that a processor has, since it may have been.
-    fn start<'a>(&self, _tickets: impl Iterator<Item = &'a Self::Ticket>) {}
+    fn start<'a>(&self, _tickets: impl Iterator<Item = &'a Self::Ticket>, _at: Instant) {}
 
     /// Ends requests: with responses, or with errors.
     ///

@@ -104,12 +104,12 @@ where
     Req: Send + 'static,
     Resp: Send + 'static,
 {
-    /// The request enters the queue when this is called, not when the future is first polled.
     fn call(&self, req: Req, meta: CallMeta) -> impl Future<Output = Result<Reply<Resp>>> + Send {
-        let shared = self.shared();
         Call {
-            shared,
-            state: CallState::new(shared.enter(req, meta)),
+            shared: self.shared(),
+            meta,
+            request: Some(req),
+            state: CallState::Ended(None),
         }
     }
 
@@ -118,11 +118,11 @@ where
         reqs: Vec<Req>,
         meta: CallMeta,
     ) -> impl Future<Output = Vec<Result<Reply<Resp>>>> + Send {
-        let shared = self.shared();
-        let entered = shared.enter_many(reqs, meta);
         CallMany {
-            shared,
-            calls: entered.into_iter().map(CallState::new).collect(),
+            shared: self.shared(),
+            meta,
+            requests: Some(reqs),
+            calls: Vec::new(),
             first_waiting: 0,
         }
     }
@@ -131,7 +131,7 @@ where
 /// One request on its way.
 enum CallState<Resp> {
     Waiting(Arc<Slot<Resp>>),
-    /// `None` once the outcome has been handed out.
+    /// `None` before it is sent, and once the outcome has been handed out.
     Ended(Option<Result<Reply<Resp>>>),
 }
 
@@ -185,6 +185,9 @@ impl<Resp> CallState<Resp> {
 /// The future of a call. Nothing in it is pinned.
 struct Call<'a, Req, Resp> {
     shared: &'a Arc<Shared<Req, Resp>>,
+    meta: CallMeta,
+    /// `None` once it is sent.
+    request: Option<Req>,
     state: CallState<Resp>,
 }
 
@@ -197,6 +200,14 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let call = self.get_mut();
+        if let Some(request) = call.request.take() {
+            let entered = call.shared.enter(request, call.meta, cx.waker());
+            call.state = CallState::new(entered);
+            // Its slot has the waker already.
+            if call.state.waiting().is_some() {
+                return Poll::Pending;
+            }
+        }
         call.state.poll(call.shared, cx);
         call.state.take().map_or(Poll::Pending, Poll::Ready)
     }
@@ -213,9 +224,12 @@ impl<Req, Resp> Drop for Call<'_, Req, Resp> {
 }
 
 /// The future of many calls, which are looked at in order: only the first that still waits has the
-/// waker, so that the whole costs one look at each.
+/// waker, so that the whole costs one wake-up a batch or so, and one look at each.
 struct CallMany<'a, Req, Resp> {
     shared: &'a Arc<Shared<Req, Resp>>,
+    meta: CallMeta,
+    /// `None` once they are sent.
+    requests: Option<Vec<Req>>,
     calls: Vec<CallState<Resp>>,
     first_waiting: usize,
 }
@@ -229,6 +243,10 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let many = self.get_mut();
+        if let Some(requests) = many.requests.take() {
+            let entered = many.shared.enter_many(requests, many.meta);
+            many.calls = entered.into_iter().map(CallState::new).collect();
+        }
         while let Some(call) = many.calls.get_mut(many.first_waiting) {
             if !call.poll(many.shared, cx) {
                 return Poll::Pending;

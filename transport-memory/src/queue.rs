@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
+use std::task::Waker;
 
 use slab::Slab;
 use tokio::time::Instant;
@@ -11,7 +12,7 @@ use dynamic_batcher::{CallMeta, Error, ErrorKind, Result};
 
 use crate::admission::Admission;
 use crate::config::{MemoryConfig, OnFull};
-use crate::slot::{Abandoned, Slot};
+use crate::slot::{Place, Slot};
 
 /// All state of a transport, under one lock. Nothing here wakes a task or drops a payload: what
 /// would is handed out, to be done when the lock is free.
@@ -57,7 +58,7 @@ pub(crate) struct Entered {
 pub(crate) struct Expired<Req, Resp> {
     pub(crate) queued: Vec<Queued<Req, Resp>>,
     pub(crate) delivered: Vec<(Arc<Slot<Resp>>, Error)>,
-    /// When to look again; `None` when no request is left.
+    /// When to look again; `None` when no request is left and none was expected.
     pub(crate) next: Option<Instant>,
     /// No processor has ever attached.
     pub(crate) never_served: bool,
@@ -90,6 +91,7 @@ impl<Req, Resp> Queue<Req, Resp> {
         &mut self,
         payload: Req,
         meta: CallMeta,
+        call: &Waker,
         entered: &mut Entered,
     ) -> Result<Arc<Slot<Resp>>> {
         if self.served && self.consumers == 0 {
@@ -109,7 +111,7 @@ impl<Req, Resp> Queue<Req, Resp> {
             self.armed = Some(meta.deadline);
             entered.wake_timer = true;
         }
-        let slot = Arc::new(Slot::new());
+        let slot = Arc::new(Slot::new(call.clone()));
         self.waiting.push_back(Queued {
             payload,
             meta,
@@ -125,10 +127,11 @@ impl<Req, Resp> Queue<Req, Resp> {
         &mut self,
     ) -> Option<std::result::Result<(Req, CallMeta, usize), Queued<Req, Resp>>> {
         let next = self.waiting.pop_front()?;
-        if !next.slot.set_delivered(true) {
+        if next.slot.place() == Place::Gone {
             self.gone -= 1;
             return Some(Err(next));
         }
+        next.slot.set_place(Place::Delivered);
         let Queued {
             payload,
             meta,
@@ -152,9 +155,11 @@ impl<Req, Resp> Queue<Req, Resp> {
         let Some(Delivered { meta, slot, .. }) = self.delivered.try_remove(key) else {
             return Err(payload);
         };
-        if !slot.set_delivered(false) {
+        // Gone, or told of its timeout.
+        if !slot.is_waiting() {
             return Err(payload);
         }
+        slot.set_place(Place::Queued);
         self.waiting.push_front(Queued {
             payload,
             meta,
@@ -189,12 +194,13 @@ impl<Req, Resp> Queue<Req, Resp> {
 
     /// Notes that a call is gone. Returns where its request was, and requests to be dropped: those
     /// of gone callers, when they have become as many as the others.
-    pub(crate) fn abandon(
-        &mut self,
-        slot: &Slot<Resp>,
-    ) -> (Abandoned, VecDeque<Queued<Req, Resp>>) {
-        let was = slot.abandon();
-        if was != Abandoned::Queued {
+    pub(crate) fn abandon(&mut self, slot: &Slot<Resp>) -> (Place, VecDeque<Queued<Req, Resp>>) {
+        if !slot.abandon() {
+            return (Place::Gone, VecDeque::new());
+        }
+        let was = slot.place();
+        slot.set_place(Place::Gone);
+        if was != Place::Queued {
             return (was, VecDeque::new());
         }
         self.gone += 1;
@@ -203,7 +209,7 @@ impl<Req, Resp> Queue<Req, Resp> {
         }
         let (waiting, gone) = mem::take(&mut self.waiting)
             .into_iter()
-            .partition(|queued| queued.slot.is_waiting());
+            .partition(|queued| queued.slot.place() != Place::Gone);
         self.waiting = waiting;
         self.gone = 0;
         (was, gone)
@@ -221,7 +227,8 @@ impl<Req, Resp> Queue<Req, Resp> {
                     self.waiting.push_back(each);
                 }
             }
-            self.gone -= queued.iter().filter(|each| !each.slot.is_waiting()).count();
+            let is_gone = |each: &&Queued<Req, Resp>| each.slot.place() == Place::Gone;
+            self.gone -= queued.iter().filter(is_gone).count();
         }
 
         let mut delivered = Vec::new();
@@ -243,7 +250,10 @@ impl<Req, Resp> Queue<Req, Resp> {
         }
         // A look takes time for each request, so among many it is not taken too often.
         let pace = crate::timer::pace(self.outstanding());
-        self.armed = next.map(|next| next.max(now + pace));
+        let next = next.map(|next| next.max(now + pace));
+        // With nothing left it keeps its appointment: else it would end and be started again with
+        // each request of a lone caller.
+        self.armed = next.or(self.armed.filter(|armed| *armed > now));
         Expired {
             queued,
             delivered,

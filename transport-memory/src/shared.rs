@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -10,7 +11,7 @@ use dynamic_batcher::{CallMeta, Error, ErrorKind, Result};
 
 use crate::config::MemoryConfig;
 use crate::queue::{Entered, Queue, Queued};
-use crate::slot::{Abandoned, Slot};
+use crate::slot::{Place, Slot};
 use crate::timer;
 
 pub(crate) struct Shared<Req, Resp> {
@@ -28,9 +29,14 @@ pub(crate) struct Shared<Req, Resp> {
 
 impl<Req: Send + 'static, Resp: Send + 'static> Shared<Req, Resp> {
     /// Enters one request.
-    pub(crate) fn enter(self: &Arc<Self>, req: Req, meta: CallMeta) -> Result<Arc<Slot<Resp>>> {
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        req: Req,
+        meta: CallMeta,
+        call: &Waker,
+    ) -> Result<Arc<Slot<Resp>>> {
         let mut entered = Entered::default();
-        let slot = self.lock().enter(req, meta, &mut entered)?;
+        let slot = self.lock().enter(req, meta, call, &mut entered)?;
         match self.entered(entered) {
             Ok(()) => Ok(slot),
             Err(error) => {
@@ -40,7 +46,8 @@ impl<Req: Send + 'static, Resp: Send + 'static> Shared<Req, Resp> {
         }
     }
 
-    /// Enters many requests at once; those that find no room are refused alone.
+    /// Enters many requests at once; those that find no room are refused alone. None has a waker
+    /// before it is polled.
     pub(crate) fn enter_many(
         self: &Arc<Self>,
         reqs: Vec<Req>,
@@ -52,7 +59,7 @@ impl<Req: Send + 'static, Resp: Send + 'static> Shared<Req, Resp> {
             let mut queue = self.lock();
             slots.extend(
                 reqs.into_iter()
-                    .map(|req| queue.enter(req, meta, &mut entered)),
+                    .map(|req| queue.enter(req, meta, Waker::noop(), &mut entered)),
             );
         }
         if let Err(error) = self.entered(entered) {
@@ -109,7 +116,7 @@ impl<Req, Resp> Shared<Req, Resp> {
             for slot in slots {
                 let (was, gone) = queue.abandon(slot);
                 dropped.extend(gone);
-                if was == Abandoned::Delivered {
+                if was == Place::Delivered {
                     self.gone_delivered.fetch_add(1, Ordering::Relaxed);
                 }
             }

@@ -1,6 +1,7 @@
 //! Where one call waits for its outcome.
 
 use std::mem;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -8,43 +9,44 @@ use dynamic_batcher::{Reply, Result};
 
 /// Shared by the call and whoever may end it: the processor, the timer, the end of the transport.
 /// The first outcome counts.
-pub(crate) struct Slot<Resp>(Mutex<State<Resp>>);
+pub(crate) struct Slot<Resp> {
+    state: Mutex<State<Resp>>,
+    /// Where the request is: read and changed under the queue's lock alone, which orders it.
+    place: AtomicU8,
+}
 
 enum State<Resp> {
-    Waiting {
-        call: Option<Waker>,
-        /// A processor has the request.
-        delivered: bool,
-    },
+    Waiting(Waker),
     Done(Result<Reply<Resp>>),
     /// The call has its outcome, or is gone.
     Over,
 }
 
-/// Where a request was when its call gave up.
+/// Where a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Abandoned {
+#[repr(u8)]
+pub(crate) enum Place {
     Queued,
+    /// A processor has it.
     Delivered,
-    /// It had ended already.
-    Ended,
+    /// Nobody waits for it any more.
+    Gone,
 }
 
 impl<Resp> Slot<Resp> {
-    pub(crate) fn new() -> Self {
-        Self(Mutex::new(State::Waiting {
-            call: None,
-            delivered: false,
-        }))
+    /// The slot of a call that `call` wakes.
+    pub(crate) fn new(call: Waker) -> Self {
+        Self {
+            state: Mutex::new(State::Waiting(call)),
+            place: AtomicU8::new(Place::Queued as u8),
+        }
     }
 
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<Reply<Resp>>> {
         let mut state = self.lock();
         match &mut *state {
-            State::Waiting { call, .. } => {
-                if !call.as_ref().is_some_and(|call| call.will_wake(cx.waker())) {
-                    *call = Some(cx.waker().clone());
-                }
+            State::Waiting(call) => {
+                call.clone_from(cx.waker());
                 Poll::Pending
             }
             _ => match mem::replace(&mut *state, State::Over) {
@@ -63,55 +65,45 @@ impl<Resp> Slot<Resp> {
         }
         let before = mem::replace(&mut *state, State::Done(outcome));
         drop(state);
-        if let State::Waiting {
-            call: Some(call), ..
-        } = before
-        {
+        if let State::Waiting(call) = before {
             call.wake();
         }
         true
     }
 
-    /// The call is gone.
-    pub(crate) fn abandon(&self) -> Abandoned {
+    /// The call is gone. False if it had ended before.
+    pub(crate) fn abandon(&self) -> bool {
         let before = mem::replace(&mut *self.lock(), State::Over);
-        match before {
-            State::Waiting {
-                delivered: false, ..
-            } => Abandoned::Queued,
-            State::Waiting { .. } => Abandoned::Delivered,
-            State::Done(_) | State::Over => Abandoned::Ended,
-        }
-    }
-
-    /// Notes that a processor has the request now, or no longer. False if nobody waits for it.
-    pub(crate) fn set_delivered(&self, now: bool) -> bool {
-        match &mut *self.lock() {
-            State::Waiting { delivered, .. } => {
-                *delivered = now;
-                true
-            }
-            _ => false,
-        }
+        matches!(before, State::Waiting(_))
     }
 
     pub(crate) fn is_waiting(&self) -> bool {
-        matches!(*self.lock(), State::Waiting { .. })
+        matches!(*self.lock(), State::Waiting(_))
     }
 
     /// Has the call polled again.
     pub(crate) fn wake(&self) {
-        let call = match &mut *self.lock() {
-            State::Waiting { call, .. } => call.take(),
-            _ => None,
+        let call = match &*self.lock() {
+            State::Waiting(call) => call.clone(),
+            State::Done(_) | State::Over => return,
         };
-        if let Some(call) = call {
-            call.wake();
+        call.wake();
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        match self.place.load(Ordering::Relaxed) {
+            queued if queued == Place::Queued as u8 => Place::Queued,
+            delivered if delivered == Place::Delivered as u8 => Place::Delivered,
+            _ => Place::Gone,
         }
+    }
+
+    pub(crate) fn set_place(&self, place: Place) {
+        self.place.store(place as u8, Ordering::Relaxed);
     }
 
     /// No code of the user's runs under the lock, so a poisoned one means nothing.
     fn lock(&self) -> MutexGuard<'_, State<Resp>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

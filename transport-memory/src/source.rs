@@ -12,6 +12,7 @@ use dynamic_batcher::{
 };
 
 use crate::client::MemoryTransport;
+use crate::queue::Delivered;
 use crate::shared::Shared;
 
 impl<Req, Resp> Source<Req, Resp> for MemoryTransport<Req, Resp>
@@ -91,33 +92,43 @@ impl<Req, Resp> MemoryConsumer<Req, Resp> {
                         let key = delivery.ticket.settle();
                         gone.extend(queue.put_back(payload, key).err());
                     }
-                    Err(error) => failed.push((delivery.ticket, error)),
+                    Err(error) => {
+                        let queued = delivery.meta.enqueued.elapsed();
+                        failed.push(Answer::new(delivery.ticket, Err(error), queued));
+                    }
                 }
             }
         }
         gone.iter().for_each(|_| self.0.forget_gone());
         self.0.readable.notify_one();
         drop(gone);
-        for (ticket, error) in failed {
-            self.end(vec![(ticket.settle(), Err(error))]);
+        if !failed.is_empty() {
+            self.end(None, failed);
         }
     }
 
-    /// Ends requests, each with its outcome.
-    fn end(&self, outcomes: Vec<(usize, Result<Reply<Resp>>)>) {
+    /// Ends requests, each with its answer.
+    fn end(
+        &self,
+        batch: Option<&Arc<BatchInfo>>,
+        answers: Vec<Answer<Resp, MemoryTicket<Req, Resp>>>,
+    ) {
         let now = Instant::now();
-        let mut calls = Vec::with_capacity(outcomes.len());
+        let mut calls = Vec::with_capacity(answers.len());
         {
             let mut queue = self.0.lock();
-            for (key, outcome) in outcomes {
-                if let Some(delivered) = queue.end(key) {
-                    calls.push((delivered.slot, outcome));
+            for (position, answer) in (0..).zip(answers) {
+                if let Some(Delivered { slot, meta, .. }) = queue.end(answer.ticket.settle()) {
+                    let batch = batch.filter(|_| meta.wants_info);
+                    let info = batch
+                        .map(|batch| ItemInfo::new(Arc::clone(batch), position, answer.queued));
+                    calls.push((slot, answer.outcome, info));
                 }
             }
             queue.drained(calls.len(), now);
         }
-        for (slot, outcome) in calls {
-            if !slot.complete(outcome) {
+        for (slot, outcome, info) in calls {
+            if !slot.complete(outcome.map(|response| Reply::new(response, info))) {
                 self.0.forget_gone();
             }
         }
@@ -158,10 +169,9 @@ where
         self.0.is_abandoned(ticket.key)
     }
 
-    fn start<'a>(&self, tickets: impl Iterator<Item = &'a Self::Ticket>) {
-        let now = Instant::now();
+    fn start<'a>(&self, tickets: impl Iterator<Item = &'a Self::Ticket>, at: Instant) {
         let mut queue = self.0.lock();
-        tickets.for_each(|ticket| queue.start(ticket.key, now));
+        tickets.for_each(|ticket| queue.start(ticket.key, at));
     }
 
     /// Ready when it returns: nothing is awaited.
@@ -170,16 +180,7 @@ where
         batch: Option<Arc<BatchInfo>>,
         answers: Vec<Answer<Resp, Self::Ticket>>,
     ) -> impl Future<Output = Result<()>> + Send {
-        let outcomes = (0..).zip(answers).map(|(position, answer)| {
-            let reply = answer.outcome.map(|response| {
-                let info = batch
-                    .as_ref()
-                    .map(|batch| ItemInfo::new(Arc::clone(batch), position, answer.queued));
-                Reply::new(response, info)
-            });
-            (answer.ticket.settle(), reply)
-        });
-        self.end(outcomes.collect());
+        self.end(batch.as_ref(), answers);
         ready(Ok(()))
     }
 

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn limited(max_queue: usize, on_full: OnFull) -> MemoryConfig {
-    let max_queue = NonZeroUsize::new(max_queue).unwrap();
+    let max_queue = NonZeroUsize::new(max_queue).expect("not zero");
     MemoryConfig::default()
         .max_queue(max_queue)
         .on_full(on_full)

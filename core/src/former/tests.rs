@@ -40,83 +40,33 @@ fn values<'a>(items: impl Iterator<Item = Item<u32>> + 'a) -> Vec<u32> {
     items.map(|item| item.value).collect()
 }
 
-/// What it is about, when idle, when the items were sent, now, an instance is free, expected.
-type Case = (&'static str, WhenIdle, &'static [u64], u64, bool, Step);
+/// What it is about, when idle, when the items were sent, an instance is free, expected.
+type Case = (&'static str, WhenIdle, &'static [u64], bool, Step);
 
 #[test]
 fn each_rule_decides_as_it_says() {
+    use WhenIdle::{Run, Wait};
     let clock = Clock::new();
     let full = Step::Run(CloseReason::Full);
-    let window = Step::Run(CloseReason::Window);
     let idle = Step::Run(CloseReason::Idle);
-    let cases: [Case; 11] = [
-        ("nothing waits", WhenIdle::Wait, &[], 0, true, Step::Wait),
-        ("nothing waits", WhenIdle::Run, &[], 0, true, Step::Wait),
-        (
-            "waits for company",
-            WhenIdle::Wait,
-            &[0],
-            99,
-            true,
-            Step::WaitUntil(clock.at(100)),
-        ),
-        (
-            "the window is over",
-            WhenIdle::Wait,
-            &[0],
-            100,
-            true,
-            window,
-        ),
-        (
-            "the oldest counts",
-            WhenIdle::Wait,
-            &[50, 10],
-            60,
-            true,
-            Step::WaitUntil(clock.at(110)),
-        ),
-        (
-            "the oldest counts",
-            WhenIdle::Wait,
-            &[50, 10],
-            110,
-            true,
-            window,
-        ),
-        ("full", WhenIdle::Wait, &[0, 0, 0], 0, true, full),
-        (
-            "full, before idle",
-            WhenIdle::Run,
-            &[0, 0, 0],
-            0,
-            true,
-            full,
-        ),
-        ("idle runs at once", WhenIdle::Run, &[0], 0, true, idle),
-        (
-            "busy: the batch grows",
-            WhenIdle::Run,
-            &[0],
-            500,
-            false,
-            Step::Wait,
-        ),
-        (
-            "busy: even when full",
-            WhenIdle::Wait,
-            &[0, 0, 0],
-            500,
-            false,
-            Step::Wait,
-        ),
+    let at = |millis| Step::RunAt(clock.at(millis));
+    let cases: [Case; 9] = [
+        ("nothing waits", Wait, &[], true, Step::Wait),
+        ("nothing waits", Run, &[], true, Step::Wait),
+        ("waits for company", Wait, &[0], true, at(100)),
+        ("the oldest counts", Wait, &[50, 10], true, at(110)),
+        ("full", Wait, &[0, 0, 0], true, full),
+        ("full, before idle", Run, &[0, 0, 0], true, full),
+        ("idle runs at once", Run, &[0], true, idle),
+        ("busy: the batch grows", Run, &[0], false, Step::Wait),
+        ("busy: even when full", Wait, &[0, 0, 0], false, Step::Wait),
     ];
-    for (about, when_idle, sent, now, free, expected) in cases {
+    for (about, when_idle, sent, free, expected) in cases {
         let mut former = Former::new(&policy(3, when_idle));
         (0..)
             .zip(sent)
             .for_each(|(value, sent)| former.push(clock.item(value, *sent)));
-        assert_eq!(former.step(clock.at(now), free), expected, "{about}");
+        assert_eq!(former.step(free), expected, "{about}");
     }
 }
 
@@ -126,12 +76,9 @@ fn closing_runs_what_is_there() {
     let mut former = Former::new(&policy(3, WhenIdle::Wait));
     former.push(clock.item(1, 0));
     former.close();
-    assert_eq!(
-        former.step(clock.at(0), true),
-        Step::Run(CloseReason::Drain)
-    );
+    assert_eq!(former.step(true), Step::Run(CloseReason::Drain));
     assert_eq!(values(former.take(CloseReason::Drain)), [1]);
-    assert_eq!(former.step(clock.at(0), true), Step::Wait);
+    assert_eq!(former.step(true), Step::Wait);
 }
 
 #[test]
@@ -139,10 +86,7 @@ fn a_window_of_zero_waits_for_nobody() {
     let clock = Clock::new();
     let mut former = Former::new(&policy(3, WhenIdle::Wait).batch_time(Duration::ZERO));
     former.push(clock.item(1, 0));
-    assert_eq!(
-        former.step(clock.at(0), true),
-        Step::Run(CloseReason::Window)
-    );
+    assert_eq!(former.step(true), Step::RunAt(clock.at(0)));
 }
 
 #[test]
@@ -157,15 +101,9 @@ fn a_last_attempt_runs_alone_at_once_and_the_others_wait_on() {
     });
     former.push(clock.item(3, 0));
     assert_eq!(former.room(), 0);
-    assert_eq!(
-        former.step(clock.at(0), true),
-        Step::Run(CloseReason::LastAttempt)
-    );
+    assert_eq!(former.step(true), Step::Run(CloseReason::LastAttempt));
     assert_eq!(values(former.take(CloseReason::LastAttempt)), [2]);
-    assert_eq!(
-        former.step(clock.at(0), true),
-        Step::WaitUntil(clock.at(100))
-    );
+    assert_eq!(former.step(true), Step::RunAt(clock.at(100)));
 }
 
 #[test]
@@ -175,18 +113,12 @@ fn what_is_gone_leaves_room_and_takes_its_window_with_it() {
     former.push(clock.item(1, 0));
     former.push(clock.item(2, 60));
     former.push(clock.item(3, 60));
-    assert_eq!(
-        former.step(clock.at(100), true),
-        Step::Run(CloseReason::Full)
-    );
+    assert_eq!(former.step(true), Step::Run(CloseReason::Full));
     let gone = former.remove_gone(clock.at(100), |value| *value == 1);
     assert_eq!(gone.len(), 1);
     assert_eq!(gone[0].1, NotRun::Abandoned);
     assert_eq!(former.room(), 1);
-    assert_eq!(
-        former.step(clock.at(100), true),
-        Step::WaitUntil(clock.at(160))
-    );
+    assert_eq!(former.step(true), Step::RunAt(clock.at(160)));
 }
 
 #[test]
@@ -281,9 +213,10 @@ proptest! {
             }
             // Everything that is due now runs now.
             let next = loop {
-                let step = former.step(clock.at(now), free > 0);
-                let Step::Run(reason) = step else {
-                    break step;
+                let reason = match former.step(free > 0) {
+                    Step::Run(reason) => reason,
+                    Step::RunAt(due) if due <= clock.at(now) => CloseReason::Window,
+                    later => break later,
                 };
                 let gone = former.remove_gone(clock.at(now), |value| abandoned[*value as usize]);
                 if !gone.is_empty() {
@@ -319,7 +252,7 @@ proptest! {
             // Nobody waits beyond the window while an instance is free.
             let oldest = former.open.iter().map(|item| item.meta.enqueued).min();
             match next {
-                Step::WaitUntil(due) => {
+                Step::RunAt(due) => {
                     prop_assert!(due > clock.at(now));
                     prop_assert_eq!(Some(due), oldest.map(|oldest| oldest + WINDOW));
                 }
