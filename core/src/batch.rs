@@ -177,6 +177,13 @@ impl<'a> Books<'a> {
     }
 }
 
+impl Drop for Books<'_> {
+    /// The processor's future may be dropped where it stands.
+    fn drop(&mut self) {
+        self.abandon_running();
+    }
+}
+
 /// The outputs, or, when they are not one for each request, one error for all.
 fn checked<Resp>(outcome: Outcome<Resp>, expected: usize) -> Outputs<Resp> {
     match outcome.len() {

@@ -141,6 +141,12 @@ impl Error {
         self.0.kind
     }
 
+    /// What is known beyond the kind, for example the handler's own text; may be empty.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
     /// Whether the same request, unchanged, may succeed when it is sent again.
     ///
     /// True for [`Timeout`](ErrorKind::Timeout), [`QueueFull`](ErrorKind::QueueFull) (after

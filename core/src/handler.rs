@@ -142,7 +142,9 @@ pub struct BatchContext {
 }
 
 impl BatchContext {
-    pub(crate) fn new(id: BatchId, started: Instant, items: Vec<CallMeta>) -> Self {
+    /// The context of a batch of these requests: what a unit test hands to a [`Handler`].
+    #[must_use]
+    pub fn new(id: BatchId, started: Instant, items: Vec<CallMeta>) -> Self {
         Self { id, started, items }
     }
 

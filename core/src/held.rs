@@ -19,14 +19,16 @@ pub(crate) type Gone<Req, T> = (Item<(Req, T)>, NotRun);
 /// future is dropped where it stands.
 pub(crate) struct Held<'a, Req, Resp, C: Consumer<Req, Resp>> {
     consumer: &'a C,
+    control: &'a Control,
     pub(crate) former: Former<(Req, C::Ticket)>,
     responses: PhantomData<fn() -> Resp>,
 }
 
 impl<'a, Req, Resp, C: Consumer<Req, Resp>> Held<'a, Req, Resp, C> {
-    pub(crate) fn new(consumer: &'a C, policy: &BatchPolicy) -> Self {
+    pub(crate) fn new(consumer: &'a C, policy: &BatchPolicy, control: &'a Control) -> Self {
         Self {
             consumer,
+            control,
             former: Former::new(policy),
             responses: PhantomData,
         }
@@ -66,7 +68,8 @@ impl<'a, Req, Resp, C: Consumer<Req, Resp>> Held<'a, Req, Resp, C> {
     }
 
     /// Gives back what waits, if the transport takes it in time.
-    pub(crate) async fn give_back(&mut self, by: Instant, control: &Control) {
+    pub(crate) async fn give_back(&mut self, by: Instant) {
+        let control = self.control;
         let deliveries = self.take_deliveries();
         if deliveries.is_empty() {
             return;
@@ -82,6 +85,7 @@ impl<'a, Req, Resp, C: Consumer<Req, Resp>> Held<'a, Req, Resp, C> {
     }
 
     fn take_deliveries(&mut self) -> Vec<Delivery<Req, C::Ticket>> {
+        self.control.waiting.store(0, Ordering::Relaxed);
         let items = self.former.take_all();
         items
             .map(|Item { meta, value }| Delivery::new(Ok(value.0), value.1, meta))
@@ -93,6 +97,8 @@ impl<Req, Resp, C: Consumer<Req, Resp>> Drop for Held<'_, Req, Resp, C> {
     fn drop(&mut self) {
         let deliveries = self.take_deliveries();
         if !deliveries.is_empty() {
+            let count = deliveries.len();
+            self.control.released.fetch_add(count, Ordering::Relaxed);
             // A transport within the process has taken them when this returns; of any other the
             // tickets are dropped, which counts as given back too, only later.
             let _ = self.consumer.release(deliveries).now_or_never();

@@ -2,10 +2,10 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures_util::future::{Either, FutureExt as _, select};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::error::{Error, ErrorKind, Result, panic_text};
 use crate::handler::{BatchContext, Handler, IntoOutcome, Now, Outcome};
@@ -73,17 +73,19 @@ impl<H> Renewable<H> {
         match run.catch_unwind().await {
             Ok(outcome) => outcome,
             Err(panic) => {
-                self.renew();
+                self.renew().await;
                 Outcome::failed(panicked(&*panic))
             }
         }
     }
 
-    fn renew(&mut self) {
+    async fn renew(&mut self) {
         let Some(make) = &self.make else {
             return;
         };
-        let made = catch(|| make.lock().unwrap_or_else(PoisonError::into_inner)(self.index));
+        // Awaited, not blocked on: others make theirs meanwhile, and the runtime's threads go on.
+        let mut make = make.lock().await;
+        let made = catch(|| make(self.index));
         self.handler = made
             .inspect_err(|error| out_of_service(self.index, error))
             .ok();
@@ -115,7 +117,7 @@ where
 
     async fn recover(&mut self) {
         if !self.0.is_made() {
-            self.0.renew();
+            self.0.renew().await;
         }
     }
 
@@ -196,7 +198,7 @@ impl<Req: Send + 'static, Resp: Send + 'static> Worker<Req, Resp> {
     async fn run_task<H: Handler<Req, Resp>>(self, mut handler: Renewable<H>) {
         let Self { mut jobs, starting } = self;
         if !handler.is_made() {
-            handler.renew();
+            handler.renew().await;
         }
         close_unless(handler.is_made(), &mut jobs);
         drop(starting);

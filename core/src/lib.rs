@@ -104,7 +104,8 @@
 //! # Testing your own handler
 //!
 //! With the in-process transport and tokio's paused clock a test of a handler needs no server and
-//! no time: windows and timeouts pass as fast as the test can run. See
+//! no time: windows and timeouts pass as fast as the test can run. (Not with `spawn_blocking`: the
+//! paused clock does not wait for threads, and would run to the next deadline.) See
 //! `examples/test_your_handler.rs`.
 //!
 //! # Features

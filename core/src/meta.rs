@@ -93,6 +93,20 @@ impl BatchId {
     }
 }
 
+impl BatchId {
+    /// The number that the processor drew when it started.
+    #[must_use]
+    pub const fn processor(self) -> u32 {
+        self.processor
+    }
+
+    /// The batch's number in its processor, from 1.
+    #[must_use]
+    pub const fn sequence(self) -> u64 {
+        self.sequence
+    }
+}
+
 impl fmt::Display for BatchId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:08x}-{}", self.processor, self.sequence)

@@ -1,6 +1,7 @@
 //! The one seam for counters: what a processor tells of its batches.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::error::ErrorKind;
 use crate::meta::BatchInfo;
@@ -44,6 +45,17 @@ pub trait Observer: Send + Sync + 'static {
     /// A request was ended, or skipped, without having run: its deadline passed, its caller was
     /// gone, or it could not be decoded.
     fn not_run(&self, _reason: NotRun) {}
+}
+
+/// One observer can be told by several processors.
+impl<O: Observer + ?Sized> Observer for Arc<O> {
+    fn batch_ended(&self, report: &BatchReport<'_>) {
+        O::batch_ended(self, report);
+    }
+
+    fn not_run(&self, reason: NotRun) {
+        O::not_run(self, reason);
+    }
 }
 
 /// How one batch ended.

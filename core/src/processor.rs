@@ -74,6 +74,7 @@ pub struct BatchProcessor<Req, Resp> {
 }
 
 /// What is there to be done by a processor that was made with `pair`: a future that ends with it.
+/// To be polled within a tokio runtime.
 ///
 /// # Cancellation
 ///
@@ -88,7 +89,8 @@ pub struct ProcessorTask(pub(crate) Pin<Box<dyn Future<Output = ()> + Send>>);
 pub struct DrainReport {
     /// Requests whose batch ended during the drain, with a response or with its handler's error.
     pub answered: usize,
-    /// Requests that were read and not started, and given back for other processors.
+    /// Requests that were read and not started, and given back: for other processors, if there are
+    /// any.
     pub released: usize,
     /// Requests that were running at the deadline and were given up; their callers were told, with
     /// [`Lost`](ErrorKind::Lost) or [`Closed`](ErrorKind::Closed), where the transport can.

@@ -80,7 +80,7 @@ where
     C: Consumer<Req, Resp>,
     I: Instance<Req, Resp>,
 {
-    let mut held = Held::new(consumer, policy);
+    let mut held = Held::new(consumer, policy, control);
     let mut books = Books::new(policy, control);
     let mut running = Slots::new();
     let mut replies = Slots::new();
@@ -88,7 +88,7 @@ where
     let mut window = WindowTimer::default();
     let mut end = WindowTimer::default();
 
-    // Replies that a slow transport has not taken yet, beyond which no new batch is started.
+    // Replies that a slow transport has not taken yet, beyond which nothing is read or started.
     let most_replies = instances.len() + 1;
     let mut started = false;
     let mut idle = Vec::with_capacity(instances.len());
@@ -108,7 +108,7 @@ where
 
     loop {
         let room = held.former.room();
-        if source_open && started && room > 0 && reads.is_empty() {
+        if source_open && started && room > 0 && reads.is_empty() && replies.len() <= most_replies {
             reads.insert(read(consumer, std::mem::take(&mut buffer), room, pause));
         }
         control.waiting.store(held.former.len(), Ordering::Relaxed);
@@ -259,7 +259,7 @@ where
         }
     };
     let _ = timeout_at(leave_by, answered).await;
-    held.give_back(leave_by, control).await;
+    held.give_back(leave_by).await;
     leave_by
 }
 

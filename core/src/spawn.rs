@@ -1,9 +1,11 @@
 //! The ways to start a processor.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use tokio::sync::Mutex;
 
 use crate::control::{Control, EndGuard};
 use crate::handler::{BatchContext, Handler, IntoOutcome, Now, Outcome};
@@ -74,9 +76,10 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
     /// Starts a processor that runs a closure on threads of its own, `policy.instances` of them:
     /// for functions that compute or block. The closure returns the outcome itself, no future.
     ///
-    /// The threads are not tokio's: they do not hold up the runtime's shutdown. A call cannot be
+    /// The threads are not tokio's: they do not hold up the runtime's shutdown, and a paused clock
+    /// does not wait for them, so a test of such a processor runs on the real clock. A call cannot be
     /// stopped from outside; after a `run_timeout` its callers have their error and its thread
-    /// takes the next batch when it returns.
+    /// takes the next batch when it returns. What was read for that batch waits for it too.
     ///
     /// # Panics
     ///
@@ -176,7 +179,8 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
 
     /// Starts a processor with `policy.instances` handlers that each have state: a connection, a
     /// device. `make` gets the instance's number, from 0, and is called again for an instance
-    /// whose handler has panicked.
+    /// whose handler has panicked. It runs on the runtime, so it has to be quick: where making takes
+    /// long, as loading a model does, use [`spawn_blocking_each`](Self::spawn_blocking_each).
     ///
     /// # Panics
     ///
@@ -193,7 +197,8 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
         processor
     }
 
-    fn pair_each<S, H, M>(source: S, policy: BatchPolicy, make: M) -> (Self, ProcessorTask)
+    /// Makes a processor as [`spawn_each`](Self::spawn_each) does, without starting it.
+    pub fn pair_each<S, H, M>(source: S, policy: BatchPolicy, make: M) -> (Self, ProcessorTask)
     where
         S: Source<Req, Resp>,
         H: Handler<Req, Resp>,

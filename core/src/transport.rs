@@ -127,9 +127,9 @@ pub trait Consumer<Req, Resp>: Send + Sync + 'static {
         false
     }
 
-    /// Says that a handler starts on these requests at this instant, which is now, so that a later timeout can tell the
-    /// caller that its request had been started. The default ignores it: a transport that does
-    /// must tell so of every request that a processor has, since it may have been.
+    /// Says that a handler starts on these requests now, `at` this instant, so that a later timeout
+    /// can tell the caller that its request had been started. The default ignores it: a transport
+    /// that does must tell so of every request that a processor has, since it may have been.
     fn start<'a>(&self, _tickets: impl Iterator<Item = &'a Self::Ticket>, _at: Instant) {}
 
     /// Ends requests: with responses, or with errors.
@@ -180,6 +180,33 @@ pub struct Delivery<Req, Ticket> {
     pub ticket: Ticket,
     /// When it was sent, until when it is awaited, which delivery this is.
     pub meta: CallMeta,
+}
+
+/// A transport that is not `Clone` is shared by both sides in an [`Arc`].
+impl<Req, Resp, T: Transport<Req, Resp>> Transport<Req, Resp> for Arc<T> {
+    fn call(&self, req: Req, meta: CallMeta) -> impl Future<Output = Result<Reply<Resp>>> + Send {
+        T::call(self, req, meta)
+    }
+
+    fn call_many(
+        &self,
+        reqs: Vec<Req>,
+        meta: CallMeta,
+    ) -> impl Future<Output = Vec<Result<Reply<Resp>>>> + Send
+    where
+        Req: Send,
+        Resp: Send,
+    {
+        T::call_many(self, reqs, meta)
+    }
+}
+
+impl<Req, Resp, S: Source<Req, Resp>> Source<Req, Resp> for Arc<S> {
+    type Consumer = S::Consumer;
+
+    fn attach(&self) -> Self::Consumer {
+        S::attach(self)
+    }
 }
 
 impl<Req, Ticket> Delivery<Req, Ticket> {

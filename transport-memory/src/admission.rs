@@ -76,7 +76,7 @@ impl Admission {
             },
             // Room comes by the batch: the first place is there after the next one, not before.
             _ => {
-                let first = now + self.rate.period() + interval;
+                let first = now + (self.rate.period() + interval).min(LONGEST_LINE);
                 Line { first, last: first }
             }
         };
@@ -96,6 +96,9 @@ struct DrainRate {
 
 impl DrainRate {
     fn measure(&mut self, count: usize, outstanding: usize, now: Instant) {
+        if count == 0 {
+            return;
+        }
         if let Some(last) = self.last {
             let period = now.saturating_duration_since(last);
             let count = count as f64;
@@ -114,7 +117,7 @@ impl DrainRate {
     /// The time for one request to leave, if it has been measured.
     fn interval(&self) -> Option<Duration> {
         let (period, count) = self.smoothed?;
-        (count > 0.0).then(|| period.div_f64(count))
+        Some(period.div_f64(count))
     }
 
     /// The time in which the next batch will have left: half as long again as usual.

@@ -5,6 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use tokio::time::Instant;
+
 use dynamic_batcher::{CallMeta, Reply, Result, Transport};
 
 use crate::config::MemoryConfig;
@@ -30,7 +32,9 @@ use crate::slot::Slot;
 ///
 /// One timer ends every request at its deadline, whatever its processor is doing: to a
 /// millisecond or two while fewer than a thousand requests wait, later by 50 ms at most. It is a
-/// task on the runtime of whoever needs it, so a call has to be made within a tokio runtime.
+/// task on the runtime of the callers (one on each, if there are several), so a call has to be made
+/// within a tokio runtime that keeps time; it is refused with
+/// [`Config`](dynamic_batcher::ErrorKind::Config) elsewhere.
 ///
 /// # Ordering
 ///
@@ -144,7 +148,12 @@ impl<Resp> CallState<Resp> {
     }
 
     /// Whether the request has ended.
-    fn poll<Req>(&mut self, shared: &Arc<Shared<Req, Resp>>, cx: &mut Context<'_>) -> bool
+    fn poll<Req>(
+        &mut self,
+        shared: &Arc<Shared<Req, Resp>>,
+        deadline: Instant,
+        cx: &mut Context<'_>,
+    ) -> bool
     where
         Req: Send + 'static,
         Resp: Send + 'static,
@@ -154,7 +163,7 @@ impl<Resp> CallState<Resp> {
         };
         let outcome = match slot.poll(cx) {
             Poll::Ready(outcome) => outcome,
-            Poll::Pending => match shared.ensure_timer() {
+            Poll::Pending => match shared.ensure_timer(deadline) {
                 Ok(()) => return false,
                 // Without a timer it could wait for ever.
                 Err(error) => {
@@ -208,7 +217,7 @@ where
                 return Poll::Pending;
             }
         }
-        call.state.poll(call.shared, cx);
+        call.state.poll(call.shared, call.meta.deadline, cx);
         call.state.take().map_or(Poll::Pending, Poll::Ready)
     }
 }
@@ -248,7 +257,7 @@ where
             many.calls = entered.into_iter().map(CallState::new).collect();
         }
         while let Some(call) = many.calls.get_mut(many.first_waiting) {
-            if !call.poll(many.shared, cx) {
+            if !call.poll(many.shared, many.meta.deadline, cx) {
                 return Poll::Pending;
             }
             many.first_waiting += 1;

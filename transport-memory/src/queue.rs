@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use slab::Slab;
+use tokio::runtime::Id;
 use tokio::time::Instant;
 
-use dynamic_batcher::{CallMeta, Error, ErrorKind, Result};
+use dynamic_batcher::{CallMeta, Error, ErrorKind};
 
 use crate::admission::Admission;
 use crate::config::{MemoryConfig, OnFull};
-use crate::slot::{Place, Slot};
+use crate::slot::{Left, Place, Slot};
+use crate::timer::{Arm, Timers};
 
 /// All state of a transport, under one lock. Nothing here wakes a task or drops a payload: what
 /// would is handed out, to be done when the lock is free.
@@ -28,8 +30,7 @@ pub(crate) struct Queue<Req, Resp> {
     served: bool,
     /// No handle of the transport is left.
     closed: bool,
-    /// The deadline that the timer is set for.
-    armed: Option<Instant>,
+    pub(crate) timers: Timers,
 }
 
 pub(crate) struct Queued<Req, Resp> {
@@ -45,21 +46,20 @@ pub(crate) struct Delivered<Resp> {
     started: Option<Instant>,
 }
 
-/// What is to be done after a request has entered.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Entered {
+/// A request that has entered.
+pub(crate) struct Entered<Resp> {
+    pub(crate) slot: Arc<Slot<Resp>>,
     /// A consumer may be asleep because there was nothing.
     pub(crate) wake_consumer: bool,
-    /// The timer is set too late.
-    pub(crate) wake_timer: bool,
 }
+
+/// What is to be dropped when the lock is free: code of the user's may run then.
+pub(crate) type Dropped<Req, Resp> = (Left<Resp>, VecDeque<Queued<Req, Resp>>);
 
 /// Requests whose deadline has passed.
 pub(crate) struct Expired<Req, Resp> {
     pub(crate) queued: Vec<Queued<Req, Resp>>,
     pub(crate) delivered: Vec<(Arc<Slot<Resp>>, Error)>,
-    /// When to look again; `None` when no request is left and none was expected.
-    pub(crate) next: Option<Instant>,
     /// No processor has ever attached.
     pub(crate) never_served: bool,
 }
@@ -77,7 +77,7 @@ impl<Req, Resp> Queue<Req, Resp> {
             consumers: 0,
             served: false,
             closed: false,
-            armed: None,
+            timers: Timers::default(),
         }
     }
 
@@ -86,46 +86,48 @@ impl<Req, Resp> Queue<Req, Resp> {
         self.waiting.len() - self.gone + self.delivered.len()
     }
 
-    /// Lets a request in, or says why not.
+    /// Lets a request in, or hands it back and says why not.
     pub(crate) fn enter(
         &mut self,
         payload: Req,
         meta: CallMeta,
         call: &Waker,
-        entered: &mut Entered,
-    ) -> Result<Arc<Slot<Resp>>> {
+    ) -> Result<Entered<Resp>, (Req, Error)> {
         if self.served && self.consumers == 0 {
-            return Err(Error::new(
-                ErrorKind::Closed,
-                "no processor is attached any more",
-            ));
+            let error = Error::new(ErrorKind::Closed, "no processor is attached any more");
+            return Err((payload, error));
         }
         let outstanding = self.outstanding();
         if let Some(admission) = &mut self.admission
             && let Err(retry_after) = admission.admit(outstanding, meta.enqueued)
         {
-            return Err(Error::new(ErrorKind::QueueFull { retry_after }, ""));
+            let error = Error::new(ErrorKind::QueueFull { retry_after }, "");
+            return Err((payload, error));
         }
-        entered.wake_consumer |= self.waiting.is_empty();
-        if self.armed.is_none_or(|armed| meta.deadline < armed) {
-            self.armed = Some(meta.deadline);
-            entered.wake_timer = true;
-        }
+        // Of several consumers one that was woken may be held up by its handler: then the next
+        // request wakes another.
+        let wake_consumer = self.waiting.is_empty() || self.consumers > 1;
         let slot = Arc::new(Slot::new(call.clone()));
         self.waiting.push_back(Queued {
             payload,
             meta,
             slot: Arc::clone(&slot),
         });
-        Ok(slot)
+        Ok(Entered {
+            slot,
+            wake_consumer,
+        })
+    }
+
+    /// Has a timer on `runtime` keep a deadline.
+    pub(crate) fn arm(&mut self, runtime: Id, deadline: Instant) -> Arm {
+        self.timers.arm(runtime, deadline)
     }
 
     /// Takes the request that has waited longest, if its caller still waits; `Err` holds one whose
     /// caller does not.
     #[expect(clippy::type_complexity, reason = "read at its one call")]
-    pub(crate) fn take(
-        &mut self,
-    ) -> Option<std::result::Result<(Req, CallMeta, usize), Queued<Req, Resp>>> {
+    pub(crate) fn take(&mut self) -> Option<Result<(Req, CallMeta, usize), Queued<Req, Resp>>> {
         let next = self.waiting.pop_front()?;
         if next.slot.place() == Place::Gone {
             self.gone -= 1;
@@ -151,7 +153,7 @@ impl<Req, Resp> Queue<Req, Resp> {
 
     /// Puts a delivered request back where it came from: before all that wait. `Err` holds the
     /// payload of one that nobody waits for.
-    pub(crate) fn put_back(&mut self, payload: Req, key: usize) -> std::result::Result<(), Req> {
+    pub(crate) fn put_back(&mut self, payload: Req, key: usize) -> Result<(), Req> {
         let Some(Delivered { meta, slot, .. }) = self.delivered.try_remove(key) else {
             return Err(payload);
         };
@@ -192,31 +194,32 @@ impl<Req, Resp> Queue<Req, Resp> {
         }
     }
 
-    /// Notes that a call is gone. Returns where its request was, and requests to be dropped: those
-    /// of gone callers, when they have become as many as the others.
-    pub(crate) fn abandon(&mut self, slot: &Slot<Resp>) -> (Place, VecDeque<Queued<Req, Resp>>) {
-        if !slot.abandon() {
-            return (Place::Gone, VecDeque::new());
+    /// Notes that a call is gone. True if a processor has its request.
+    pub(crate) fn abandon(&mut self, slot: &Slot<Resp>) -> (bool, Dropped<Req, Resp>) {
+        let left = slot.abandon();
+        let place = slot.place();
+        if !left.was_waiting || place == Place::Gone {
+            return (false, (left, VecDeque::new()));
         }
-        let was = slot.place();
         slot.set_place(Place::Gone);
-        if was != Place::Queued {
-            return (was, VecDeque::new());
+        if place == Place::Delivered {
+            return (true, (left, VecDeque::new()));
         }
         self.gone += 1;
+        // When those of gone callers have become as many as the others they are dropped.
         if self.gone * 2 <= self.waiting.len() {
-            return (was, VecDeque::new());
+            return (false, (left, VecDeque::new()));
         }
         let (waiting, gone) = mem::take(&mut self.waiting)
             .into_iter()
             .partition(|queued| queued.slot.place() != Place::Gone);
         self.waiting = waiting;
         self.gone = 0;
-        (was, gone)
+        (false, (left, gone))
     }
 
-    /// Takes out what has expired, and says when to look again.
-    pub(crate) fn expire(&mut self, now: Instant) -> Expired<Req, Resp> {
+    /// Takes out what has expired, and sets the timer on `runtime`, which asks, for the rest.
+    pub(crate) fn expire(&mut self, runtime: Id, now: Instant) -> Expired<Req, Resp> {
         let is_due = |queued: &Queued<Req, Resp>| queued.meta.deadline <= now;
         let mut queued = Vec::new();
         if self.waiting.iter().any(is_due) {
@@ -229,6 +232,10 @@ impl<Req, Resp> Queue<Req, Resp> {
             }
             let is_gone = |each: &&Queued<Req, Resp>| each.slot.place() == Place::Gone;
             self.gone -= queued.iter().filter(is_gone).count();
+            // Their calls may go before they are told: they are no longer in the queue's count.
+            queued
+                .iter()
+                .for_each(|each| each.slot.set_place(Place::Gone));
         }
 
         let mut delivered = Vec::new();
@@ -248,23 +255,12 @@ impl<Req, Resp> Queue<Req, Resp> {
             let error = Error::timeout(queued, each.started.is_some(), "");
             delivered.push((Arc::clone(&each.slot), error));
         }
-        // A look takes time for each request, so among many it is not taken too often.
-        let pace = crate::timer::pace(self.outstanding());
-        let next = next.map(|next| next.max(now + pace));
-        // With nothing left it keeps its appointment: else it would end and be started again with
-        // each request of a lone caller.
-        self.armed = next.or(self.armed.filter(|armed| *armed > now));
+        self.timers.looked(runtime, now, self.outstanding(), next);
         Expired {
             queued,
             delivered,
-            next: self.armed,
             never_served: !self.served,
         }
-    }
-
-    /// The timer is gone: the next request has to set another.
-    pub(crate) fn disarm(&mut self) {
-        self.armed = None;
     }
 
     /// All calls that may be waiting.
@@ -286,7 +282,12 @@ impl<Req, Resp> Queue<Req, Resp> {
             return VecDeque::new();
         }
         self.gone = 0;
-        mem::take(&mut self.waiting)
+        let waiting = mem::take(&mut self.waiting);
+        // Their calls may go before they are told: they are no longer in the queue's count.
+        waiting
+            .iter()
+            .for_each(|each| each.slot.set_place(Place::Gone));
+        waiting
     }
 
     pub(crate) fn consumers(&self) -> usize {

@@ -1,9 +1,10 @@
 //! What all handles, calls and consumers of a transport share: the queue, and who is to be woken.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
+use tokio::runtime::{Handle, Id};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -11,17 +12,13 @@ use dynamic_batcher::{CallMeta, Error, ErrorKind, Result};
 
 use crate::config::MemoryConfig;
 use crate::queue::{Entered, Queue, Queued};
-use crate::slot::{Place, Slot};
-use crate::timer;
+use crate::slot::Slot;
+use crate::timer::{self, Arm};
 
 pub(crate) struct Shared<Req, Resp> {
     queue: Mutex<Queue<Req, Resp>>,
     /// Wakes a consumer: whoever puts something into an empty queue, or leaves something in it.
     pub(crate) readable: Notify,
-    /// Wakes the timer, which outlives this.
-    pub(crate) timer: Arc<Notify>,
-    /// Whether a timer task runs.
-    pub(crate) timer_runs: AtomicBool,
     /// How many delivered requests nobody waits for: mostly none, and then it need not be asked of
     /// each.
     gone_delivered: AtomicUsize,
@@ -35,15 +32,29 @@ impl<Req: Send + 'static, Resp: Send + 'static> Shared<Req, Resp> {
         meta: CallMeta,
         call: &Waker,
     ) -> Result<Arc<Slot<Resp>>> {
-        let mut entered = Entered::default();
-        let slot = self.lock().enter(req, meta, call, &mut entered)?;
-        match self.entered(entered) {
-            Ok(()) => Ok(slot),
-            Err(error) => {
-                self.abandon([&slot].into_iter());
-                Err(error)
-            }
+        let runtime = timer::current_runtime()?;
+        let (entered, arm) = {
+            let mut queue = self.lock();
+            let entered = queue.enter(req, meta, call);
+            let arm = entered
+                .is_ok()
+                .then(|| queue.arm(runtime.id(), meta.deadline));
+            (entered, arm)
+        };
+        let Entered {
+            slot,
+            wake_consumer,
+        } = entered.map_err(|(_, error)| error)?;
+        if wake_consumer {
+            self.readable.notify_one();
         }
+        if let Some(arm) = arm
+            && let Err(error) = self.armed(&runtime, arm)
+        {
+            self.abandon([&slot].into_iter());
+            return Err(error);
+        }
+        Ok(slot)
     }
 
     /// Enters many requests at once; those that find no room are refused alone. None has a waker
@@ -53,39 +64,58 @@ impl<Req: Send + 'static, Resp: Send + 'static> Shared<Req, Resp> {
         reqs: Vec<Req>,
         meta: CallMeta,
     ) -> Vec<Result<Arc<Slot<Resp>>>> {
-        let mut entered = Entered::default();
+        let runtime = match timer::current_runtime() {
+            Ok(runtime) => runtime,
+            Err(error) => return reqs.iter().map(|_| Err(error.clone())).collect(),
+        };
         let mut slots = Vec::with_capacity(reqs.len());
-        {
+        let mut refused = Vec::new();
+        let mut wake_consumer = false;
+        let arm = {
             let mut queue = self.lock();
             slots.extend(
                 reqs.into_iter()
-                    .map(|req| queue.enter(req, meta, Waker::noop(), &mut entered)),
+                    .map(|req| match queue.enter(req, meta, Waker::noop()) {
+                        Ok(entered) => {
+                            wake_consumer |= entered.wake_consumer;
+                            Ok(entered.slot)
+                        }
+                        Err((req, error)) => {
+                            refused.push(req);
+                            Err(error)
+                        }
+                    }),
             );
+            queue.arm(runtime.id(), meta.deadline)
+        };
+        drop(refused);
+        if wake_consumer {
+            self.readable.notify_one();
         }
-        if let Err(error) = self.entered(entered) {
+        if let Err(error) = self.armed(&runtime, arm) {
             self.abandon(slots.iter().flatten());
             slots.fill_with(|| Err(error.clone()));
         }
         slots
     }
 
-    /// Has a timer run. To be called after a request has entered, since the timer ends when it
-    /// finds none, and where a call waits, since a runtime may have taken the timer with it.
-    pub(crate) fn ensure_timer(self: &Arc<Self>) -> Result<()> {
-        if self.timer_runs.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        timer::ensure(self)
+    /// Has a timer on this runtime, where a call waits: another may have taken its timer with it,
+    /// or the call may have come from another.
+    pub(crate) fn ensure_timer(self: &Arc<Self>, deadline: Instant) -> Result<()> {
+        let runtime = timer::current_runtime()?;
+        let arm = self.lock().arm(runtime.id(), deadline);
+        self.armed(&runtime, arm)
     }
 
-    fn entered(self: &Arc<Self>, entered: Entered) -> Result<()> {
-        if entered.wake_consumer {
-            self.readable.notify_one();
+    fn armed(self: &Arc<Self>, runtime: &Handle, arm: Arm) -> Result<()> {
+        match arm {
+            Arm::Set => Ok(()),
+            Arm::Wake(timer) => {
+                timer.notify_one();
+                Ok(())
+            }
+            Arm::Start(signal) => timer::start(self, runtime, signal),
         }
-        if entered.wake_timer {
-            self.timer.notify_one();
-        }
-        self.ensure_timer()
     }
 }
 
@@ -94,8 +124,6 @@ impl<Req, Resp> Shared<Req, Resp> {
         Self {
             queue: Mutex::new(Queue::new(config)),
             readable: Notify::new(),
-            timer: Arc::new(Notify::new()),
-            timer_runs: AtomicBool::new(false),
             gone_delivered: AtomicUsize::new(0),
         }
     }
@@ -110,18 +138,12 @@ impl<Req, Resp> Shared<Req, Resp> {
     where
         Resp: 'a,
     {
-        let mut dropped = Vec::new();
-        {
-            let mut queue = self.lock();
-            for slot in slots {
-                let (was, gone) = queue.abandon(slot);
-                dropped.extend(gone);
-                if was == Place::Delivered {
-                    self.gone_delivered.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-        }
-        drop(dropped);
+        let mut queue = self.lock();
+        let abandoned: Vec<_> = slots.map(|slot| queue.abandon(slot)).collect();
+        drop(queue);
+        let delivered = abandoned.iter().filter(|(delivered, _)| *delivered);
+        self.gone_delivered
+            .fetch_add(delivered.count(), Ordering::Relaxed);
     }
 
     pub(crate) fn is_abandoned(&self, key: usize) -> bool {
@@ -133,16 +155,17 @@ impl<Req, Resp> Shared<Req, Resp> {
         self.gone_delivered.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Ends what has expired. Returns when to look again, or that there is nothing to look at and
-    /// the timer ends.
-    pub(crate) fn expire(&self, now: Instant) -> Option<Instant> {
-        let expired = {
+    /// Ends what has expired, if it is time for the timer on `runtime`, which asks. Returns for when
+    /// it is set, or `None` when there is nothing to wait for: then there is no such timer any more.
+    pub(crate) fn look(&self, runtime: Id, now: Instant) -> Option<Instant> {
+        let (expired, next) = {
             let mut queue = self.lock();
-            let expired = queue.expire(now);
-            if expired.next.is_none() {
-                self.timer_runs.store(false, Ordering::Release);
+            let armed = queue.timers.armed(runtime)?;
+            if armed > now {
+                return Some(armed);
             }
-            expired
+            let expired = queue.expire(runtime, now);
+            (expired, queue.timers.armed(runtime))
         };
         for (slot, error) in expired.delivered {
             if slot.complete(Err(error)) {
@@ -158,15 +181,14 @@ impl<Req, Resp> Shared<Req, Resp> {
             let queued = now.saturating_duration_since(meta.enqueued);
             slot.complete(Err(Error::timeout(queued, false, detail)));
         }
-        expired.next
+        next
     }
 
     /// The timer's task was dropped with its runtime.
-    pub(crate) fn timer_died(&self) {
+    pub(crate) fn timer_died(&self, runtime: Id) {
         let slots = {
             let mut queue = self.lock();
-            queue.disarm();
-            self.timer_runs.store(false, Ordering::Release);
+            queue.timers.remove(runtime);
             queue.slots()
         };
         slots.iter().for_each(|slot| slot.wake());
@@ -192,6 +214,6 @@ impl<Req, Resp> Shared<Req, Resp> {
 
 impl<Req, Resp> Drop for Shared<Req, Resp> {
     fn drop(&mut self) {
-        self.timer.notify_one();
+        self.lock().timers.wake_all();
     }
 }

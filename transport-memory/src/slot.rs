@@ -22,6 +22,13 @@ enum State<Resp> {
     Over,
 }
 
+/// What a call leaves when it goes.
+pub(crate) struct Left<Resp> {
+    /// It had not ended before.
+    pub(crate) was_waiting: bool,
+    _state: State<Resp>,
+}
+
 /// Where a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -71,10 +78,16 @@ impl<Resp> Slot<Resp> {
         true
     }
 
-    /// The call is gone. False if it had ended before.
-    pub(crate) fn abandon(&self) -> bool {
-        let before = mem::replace(&mut *self.lock(), State::Over);
-        matches!(before, State::Waiting(_))
+    /// The call is gone. What it leaves is handed out, to be dropped where no lock is held: the
+    /// response may be in it.
+    pub(crate) fn abandon(&self) -> Left<Resp> {
+        let mut state = self.lock();
+        let was_waiting = matches!(*state, State::Waiting(_));
+        let state = mem::replace(&mut *state, State::Over);
+        Left {
+            was_waiting,
+            _state: state,
+        }
     }
 
     pub(crate) fn is_waiting(&self) -> bool {

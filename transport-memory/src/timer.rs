@@ -1,71 +1,175 @@
-//! One timer for the deadlines of all requests in a transport.
+//! The timer for the deadlines of all requests in a transport.
 //!
-//! A task that sleeps until the earliest deadline, ends what has expired, and ends itself when no
-//! request is left. It is not set for each request: it looks at all of them when the deadline that
-//! it was set for comes, which with the usual timeouts is long after that request was answered.
+//! A task that sleeps until the earliest deadline, ends what has expired, and ends itself when it
+//! then finds no request. It is not set for each request: it looks at all of them when the deadline
+//! that it was set for comes, which with the usual timeouts is long after that request was
+//! answered. Each runtime that waits on the transport has one, mostly a single one: a timer on a
+//! runtime that nobody drives would keep the others' callers waiting.
 
-use std::sync::atomic::Ordering;
+use std::panic::catch_unwind;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout_at};
+use tokio::runtime::{Handle, Id};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use dynamic_batcher::{Error, ErrorKind, Result};
 
 use crate::shared::Shared;
 
+/// The timers of a transport, kept under the queue's lock.
+#[derive(Default)]
+pub(crate) struct Timers(Vec<Timer>);
+
+struct Timer {
+    runtime: Id,
+    /// When it looks next.
+    armed: Instant,
+    /// It has looked before, and not again until this.
+    rests_until: Option<Instant>,
+    signal: Arc<Notify>,
+}
+
+/// What is to be done, when the lock is free, so that a deadline is kept.
+pub(crate) enum Arm {
+    /// A timer is set for it.
+    Set,
+    /// Its timer has been set earlier, and has to be told.
+    Wake(Arc<Notify>),
+    /// There is no timer on this runtime: start one that this wakes.
+    Start(Arc<Notify>),
+}
+
+impl Timers {
+    /// Has the timer on `runtime` look by `deadline`.
+    pub(crate) fn arm(&mut self, runtime: Id, deadline: Instant) -> Arm {
+        let Some(timer) = self.0.iter_mut().find(|timer| timer.runtime == runtime) else {
+            let signal = Arc::new(Notify::new());
+            self.0.push(Timer {
+                runtime,
+                armed: deadline,
+                rests_until: None,
+                signal: Arc::clone(&signal),
+            });
+            return Arm::Start(signal);
+        };
+        let at = timer
+            .rests_until
+            .map_or(deadline, |rest| deadline.max(rest));
+        if at >= timer.armed {
+            return Arm::Set;
+        }
+        timer.armed = at;
+        Arm::Wake(Arc::clone(&timer.signal))
+    }
+
+    /// When the timer on `runtime` looks next.
+    pub(crate) fn armed(&self, runtime: Id) -> Option<Instant> {
+        let timer = self.0.iter().find(|timer| timer.runtime == runtime)?;
+        Some(timer.armed)
+    }
+
+    /// Sets the timer on `runtime`, which has just looked at `requests` of which the earliest
+    /// expires at `next`; removes it when there is none.
+    pub(crate) fn looked(
+        &mut self,
+        runtime: Id,
+        now: Instant,
+        requests: usize,
+        next: Option<Instant>,
+    ) {
+        let Some(next) = next else {
+            self.remove(runtime);
+            return;
+        };
+        if let Some(timer) = self.0.iter_mut().find(|timer| timer.runtime == runtime) {
+            let rests_until = now + pace(requests);
+            timer.rests_until = Some(rests_until);
+            timer.armed = next.max(rests_until);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, runtime: Id) {
+        self.0.retain(|timer| timer.runtime != runtime);
+    }
+
+    /// Has all of them look whether the transport is still there.
+    pub(crate) fn wake_all(&self) {
+        self.0.iter().for_each(|timer| timer.signal.notify_one());
+    }
+}
+
 /// The shortest time between two looks at `requests`: a look at one takes some 10 ns, so that the
 /// timer uses a few hundredths of a core at most; never so long that a deadline is missed by much.
-pub(crate) fn pace(requests: usize) -> Duration {
+fn pace(requests: usize) -> Duration {
     const LONGEST: Duration = Duration::from_millis(50);
     let requests = u64::try_from(requests).unwrap_or(u64::MAX);
     Duration::from_micros(requests).min(LONGEST)
 }
 
-/// Starts the timer's task if none runs.
+/// The runtime that the current task is on.
 ///
 /// # Errors
 ///
-/// `Config` when there is no tokio runtime to run it.
-pub(crate) fn ensure<Req, Resp>(shared: &Arc<Shared<Req, Resp>>) -> Result<()>
+/// `Config` when there is none, and so nothing that could end a call at its deadline.
+pub(crate) fn current_runtime() -> Result<Handle> {
+    Handle::try_current().map_err(|error| Error::with_source(ErrorKind::Config, error))
+}
+
+/// Starts a timer's task.
+///
+/// # Errors
+///
+/// `Config` when the runtime keeps no time.
+pub(crate) fn start<Req, Resp>(
+    shared: &Arc<Shared<Req, Resp>>,
+    runtime: &Handle,
+    signal: Arc<Notify>,
+) -> Result<()>
 where
     Req: Send + 'static,
     Resp: Send + 'static,
 {
-    let runtime =
-        Handle::try_current().map_err(|error| Error::with_source(ErrorKind::Config, error))?;
-    if !shared.timer_runs.swap(true, Ordering::AcqRel) {
-        let guard = Guard(Some(Arc::downgrade(shared)));
-        runtime.spawn(run(guard, Arc::clone(&shared.timer)));
+    // tokio has no other way to ask: a timer cannot be made on a runtime without time.
+    if catch_unwind(|| drop(sleep(Duration::ZERO))).is_err() {
+        shared.lock().timers.remove(runtime.id());
+        return Err(Error::new(
+            ErrorKind::Config,
+            "the runtime keeps no time and deadlines need it, build it with `enable_time`",
+        ));
     }
+    let guard = Guard {
+        shared: Some(Arc::downgrade(shared)),
+        runtime: runtime.id(),
+    };
+    runtime.spawn(run(guard, signal));
     Ok(())
 }
 
-async fn run<Req, Resp>(mut guard: Guard<Req, Resp>, signal: Arc<tokio::sync::Notify>) {
-    loop {
-        let Some(shared) = guard.0.as_ref().and_then(Weak::upgrade) else {
-            break;
-        };
-        let Some(next) = shared.expire(Instant::now()) else {
-            // `expire` has noted, under its lock, that no timer runs.
+async fn run<Req, Resp>(mut guard: Guard<Req, Resp>, signal: Arc<Notify>) {
+    while let Some(shared) = guard.shared.as_ref().and_then(Weak::upgrade) {
+        let Some(next) = shared.look(guard.runtime, Instant::now()) else {
             break;
         };
         drop(shared);
-        // Either way it is time to look again.
+        // Either way it asks again what time it is set for.
         let _ = timeout_at(next, signal.notified()).await;
     }
-    guard.0 = None;
+    guard.shared = None;
 }
 
 /// If the task is dropped with its runtime, has the calls that wait polled: on the runtime that
-/// they are on, the first one starts a timer again.
-struct Guard<Req, Resp>(Option<Weak<Shared<Req, Resp>>>);
+/// they are on, each has a timer started if there is none.
+struct Guard<Req, Resp> {
+    shared: Option<Weak<Shared<Req, Resp>>>,
+    runtime: Id,
+}
 
 impl<Req, Resp> Drop for Guard<Req, Resp> {
     fn drop(&mut self) {
-        if let Some(shared) = self.0.take().and_then(|shared| shared.upgrade()) {
-            shared.timer_died();
+        if let Some(shared) = self.shared.take().and_then(|shared| shared.upgrade()) {
+            shared.timer_died(self.runtime);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What only the in-process transport has: its timer among runtimes, its queue's limits, its end.
 //! What all transports promise is tested by the conformance suite.
 
+mod drops;
+
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -24,7 +26,7 @@ fn limited(max_queue: usize, on_full: OnFull) -> MemoryConfig {
 }
 
 /// Fails instead of waiting for ever.
-async fn in_time<F: Future>(future: F) -> F::Output {
+async fn within<F: Future>(future: F) -> F::Output {
     let limit = Duration::from_secs(10);
     tokio::time::timeout(limit, future)
         .await
@@ -32,7 +34,7 @@ async fn in_time<F: Future>(future: F) -> F::Output {
 }
 
 /// Polls once, and drops what it gives.
-fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+fn poll_once<F: Future + ?Sized>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
@@ -51,7 +53,7 @@ fn deadlines_hold_after_the_runtime_that_ran_the_timer_is_gone() {
 
     let second = Builder::new_current_thread().enable_all().build().unwrap();
     let error = second
-        .block_on(in_time(batcher.send_with(2, short)))
+        .block_on(within(batcher.send_with(2, short)))
         .unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Timeout { .. }), "{error}");
 }
@@ -70,7 +72,7 @@ fn a_call_that_waits_on_one_runtime_survives_the_end_of_the_one_with_the_timer()
     // It waits, with a deadline that only the first runtime's timer knows of.
     second.block_on(tokio::task::yield_now());
     first.shutdown_background();
-    let error = second.block_on(in_time(waiting)).unwrap().unwrap_err();
+    let error = second.block_on(within(waiting)).unwrap().unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Timeout { .. }), "{error}");
 }
 
@@ -88,6 +90,72 @@ fn a_call_without_a_runtime_is_refused_since_nothing_could_end_it() {
         panic!("it waits");
     };
     assert!(results.iter().all(Result::is_err));
+}
+
+#[test]
+fn deadlines_hold_beside_a_runtime_that_nobody_drives() {
+    let batcher = Batcher::new(MemoryTransport::<u8, u8>::default());
+    let idle = Builder::new_current_thread().enable_all().build().unwrap();
+    // It has a timer, set for a long time, and stands still from here on.
+    idle.block_on(async {
+        let mut send = std::pin::pin!(batcher.send(1));
+        assert!(poll_once(send.as_mut()).is_pending());
+        tokio::task::yield_now().await;
+    });
+    let driven = Builder::new_current_thread().enable_all().build().unwrap();
+    let short = SendOptions::default().timeout(Duration::from_millis(20));
+    let error = driven
+        .block_on(within(batcher.send_with(1, short)))
+        .unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Timeout { .. }), "{error}");
+    drop(idle);
+}
+
+#[test]
+fn a_runtime_without_time_is_refused() {
+    let runtime = Builder::new_current_thread().build().unwrap();
+    let batcher = Batcher::new(MemoryTransport::<u8, u8>::default());
+    let error = runtime.block_on(batcher.send(1)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("enable_time"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_processor_that_is_held_up_keeps_no_other_asleep() {
+    let transport = MemoryTransport::<u8, u8>::default();
+    let batcher = Batcher::new(transport.clone());
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let held = Arc::new(held);
+    // The first to get a 1 holds its thread until it is released.
+    let processors = [(); 2].map(|()| {
+        let held = Arc::clone(&held);
+        let policy = BatchPolicy::default().when_idle(WhenIdle::Run);
+        BatchProcessor::spawn(transport.clone(), policy, move |batch: Vec<u8>| {
+            if batch[0] == 1 {
+                let _ = held.lock().unwrap().recv();
+            }
+            batch
+        })
+    });
+    let slow = tokio::spawn({
+        let batcher = batcher.clone();
+        async move { batcher.send(1).await }
+    });
+    while processors.iter().all(|each| each.status().running == 0) {
+        tokio::task::yield_now().await;
+    }
+    // The first of these may be promised to the one that is held up; the rest are not.
+    let first = tokio::spawn({
+        let batcher = batcher.clone();
+        async move { batcher.send(2).await }
+    });
+    for _ in 0..5 {
+        assert_eq!(within(batcher.send(3)).await.unwrap(), 3);
+    }
+    release.send(()).unwrap();
+    assert_eq!(within(slow).await.unwrap().unwrap(), 1);
+    assert_eq!(within(first).await.unwrap().unwrap(), 2);
 }
 
 #[tokio::test(start_paused = true)]

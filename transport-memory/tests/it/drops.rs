@@ -1,0 +1,129 @@
+//! Payloads and responses whose `Drop` comes back to the transport: none is dropped under its lock,
+//! and a call that is dropped in between is counted once.
+
+use std::num::NonZeroUsize;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use dynamic_batcher::{BatchPolicy, BatchProcessor, Batcher, Error, ErrorKind, WhenIdle};
+use dynamic_batcher_memory::{MemoryConfig, MemoryTransport};
+use tokio::runtime::Builder;
+
+use crate::{poll_once, within};
+
+type Send<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + std::marker::Send>>;
+
+/// A request that owns other calls, which go with it.
+#[derive(Clone, Default)]
+struct Owner(Arc<Mutex<Vec<Send<u8>>>>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let calls = std::mem::take(&mut *self.0.lock().expect("not poisoned"));
+        drop(calls);
+    }
+}
+
+fn send(batcher: &Batcher<Owner, u8>, request: Owner, timeout: Duration) -> Send<u8> {
+    let batcher = batcher.clone().timeout(timeout);
+    let mut send: Send<u8> = Box::pin(async move { batcher.send(request).await });
+    assert!(poll_once(send.as_mut()).is_pending());
+    send
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the form of a handler")]
+fn one_for_each(batch: Vec<Owner>) -> Vec<u8> {
+    vec![1; batch.len()]
+}
+
+/// Runs a test that may block its thread, and fails instead of waiting for ever.
+fn on_a_thread(test: impl FnOnce() + std::marker::Send + 'static) {
+    let (done, is_done) = mpsc::channel();
+    thread::spawn(move || {
+        test();
+        let _ = done.send(());
+    });
+    let ended = is_done.recv_timeout(Duration::from_secs(10));
+    ended.expect("the transport blocks on itself, or the test failed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_goes_while_it_expires_is_counted_once() {
+    let short = Duration::from_millis(10);
+    let long = Duration::from_secs(100);
+    let transport = MemoryTransport::default();
+    let batcher = Batcher::new(transport.clone());
+    // The first request, expired and dropped, drops the second call before that one is told.
+    let first = Owner::default();
+    let calls = Arc::clone(&first.0);
+    let first = send(&batcher, first, short);
+    let second = send(&batcher, Owner::default(), short);
+    calls.lock().unwrap().push(second);
+    let others: Vec<_> = (0..4)
+        .map(|_| send(&batcher, Owner::default(), long))
+        .collect();
+    assert!(within(first).await.is_err());
+    assert!(calls.lock().unwrap().is_empty(), "the second call is there");
+
+    let policy = BatchPolicy::default().when_idle(WhenIdle::Run);
+    let _processor = BatchProcessor::spawn(transport, policy, one_for_each);
+    for other in others {
+        assert_eq!(within(other).await.unwrap(), 1);
+    }
+    assert_eq!(within(batcher.send(Owner::default())).await.unwrap(), 1);
+}
+
+#[test]
+fn a_refused_request_may_own_a_call_of_the_same_transport() {
+    on_a_thread(|| {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let config = MemoryConfig::default().max_queue(NonZeroUsize::MIN);
+            let batcher = Batcher::new(MemoryTransport::new(config));
+            let request = Owner::default();
+            let first = send(&batcher, Owner::default(), Duration::from_secs(100));
+            request.0.lock().unwrap().push(first);
+            let error = batcher.send(request).await.unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::QueueFull { .. }));
+        });
+    });
+}
+
+/// A response that owns a call.
+struct Response {
+    _call: Send<Self>,
+}
+
+#[test]
+fn an_unread_response_may_own_a_call_of_the_same_transport() {
+    on_a_thread(|| {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let transport = MemoryTransport::<u8, Response>::default();
+            let batcher = Batcher::new(transport.clone());
+            let policy = BatchPolicy::default().when_idle(WhenIdle::Run);
+            let again = batcher.clone();
+            let (processor, task) =
+                BatchProcessor::pair(transport, policy, move |batch: Vec<u8>| {
+                    let responses = batch.into_iter().map(|_| {
+                        let batcher = again.clone();
+                        let mut call: Send<Response> =
+                            Box::pin(async move { batcher.send(2).await });
+                        let _ = poll_once(call.as_mut());
+                        Response { _call: call }
+                    });
+                    responses.collect::<Vec<_>>()
+                });
+            let mut task = Box::pin(task);
+            let mut call = Box::pin(batcher.send(1));
+            assert!(poll_once(call.as_mut()).is_pending());
+            while processor.status().answered == 0 {
+                let _ = poll_once(task.as_mut());
+            }
+            // Its answer is there and was not taken.
+            drop(call);
+        });
+    });
+}
