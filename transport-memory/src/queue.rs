@@ -22,7 +22,8 @@ pub(crate) struct Queue<Req, Resp> {
     waiting: VecDeque<Queued<Req, Resp>>,
     /// How many of `waiting` nobody waits for any more.
     gone: usize,
-    delivered: Slab<Delivered<Resp>>,
+    /// Those that processors have.
+    delivered: Slab<Arc<Slot<Resp>>>,
     /// `None` when sends wait instead of being refused.
     admission: Option<Admission>,
     consumers: usize,
@@ -35,15 +36,7 @@ pub(crate) struct Queue<Req, Resp> {
 
 pub(crate) struct Queued<Req, Resp> {
     pub(crate) payload: Req,
-    pub(crate) meta: CallMeta,
     pub(crate) slot: Arc<Slot<Resp>>,
-}
-
-/// A request that a processor has.
-pub(crate) struct Delivered<Resp> {
-    pub(crate) meta: CallMeta,
-    pub(crate) slot: Arc<Slot<Resp>>,
-    started: Option<Instant>,
 }
 
 /// A request that has entered.
@@ -107,10 +100,9 @@ impl<Req, Resp> Queue<Req, Resp> {
         // Of several consumers one that was woken may be held up by its handler: then the next
         // request wakes another.
         let wake_consumer = self.waiting.is_empty() || self.consumers > 1;
-        let slot = Arc::new(Slot::new(call.clone()));
+        let slot = Arc::new(Slot::new(meta, call.clone()));
         self.waiting.push_back(Queued {
             payload,
-            meta,
             slot: Arc::clone(&slot),
         });
         Ok(Entered {
@@ -133,17 +125,10 @@ impl<Req, Resp> Queue<Req, Resp> {
             self.gone -= 1;
             return Some(Err(next));
         }
-        next.slot.set_place(Place::Delivered);
-        let Queued {
-            payload,
-            meta,
-            slot,
-        } = next;
-        let key = self.delivered.insert(Delivered {
-            meta,
-            slot,
-            started: None,
-        });
+        let Queued { payload, slot } = next;
+        slot.set_place(Place::Delivered);
+        let meta = slot.meta;
+        let key = self.delivered.insert(slot);
         Some(Ok((payload, meta, key)))
     }
 
@@ -154,7 +139,7 @@ impl<Req, Resp> Queue<Req, Resp> {
     /// Puts a delivered request back where it came from: before all that wait. `Err` holds the
     /// payload of one that nobody waits for.
     pub(crate) fn put_back(&mut self, payload: Req, key: usize) -> Result<(), Req> {
-        let Some(Delivered { meta, slot, .. }) = self.delivered.try_remove(key) else {
+        let Some(slot) = self.delivered.try_remove(key) else {
             return Err(payload);
         };
         // Gone, or told of its timeout.
@@ -162,27 +147,23 @@ impl<Req, Resp> Queue<Req, Resp> {
             return Err(payload);
         }
         slot.set_place(Place::Queued);
-        self.waiting.push_front(Queued {
-            payload,
-            meta,
-            slot,
-        });
+        self.waiting.push_front(Queued { payload, slot });
         Ok(())
     }
 
-    pub(crate) fn start(&mut self, key: usize, now: Instant) {
-        if let Some(delivered) = self.delivered.get_mut(key) {
-            delivered.started = Some(now);
+    pub(crate) fn start(&self, key: usize, at: Instant) {
+        if let Some(slot) = self.delivered.get(key) {
+            slot.start(at);
         }
     }
 
     pub(crate) fn is_abandoned(&self, key: usize) -> bool {
-        let delivered = self.delivered.get(key);
-        delivered.is_none_or(|delivered| !delivered.slot.is_waiting())
+        let slot = self.delivered.get(key);
+        slot.is_none_or(|slot| !slot.is_waiting())
     }
 
     /// Takes out a delivered request, to end its call.
-    pub(crate) fn end(&mut self, key: usize) -> Option<Delivered<Resp>> {
+    pub(crate) fn end(&mut self, key: usize) -> Option<Arc<Slot<Resp>>> {
         self.delivered.try_remove(key)
     }
 
@@ -220,7 +201,7 @@ impl<Req, Resp> Queue<Req, Resp> {
 
     /// Takes out what has expired, and sets the timer on `runtime`, which asks, for the rest.
     pub(crate) fn expire(&mut self, runtime: Id, now: Instant) -> Expired<Req, Resp> {
-        let is_due = |queued: &Queued<Req, Resp>| queued.meta.deadline <= now;
+        let is_due = |queued: &Queued<Req, Resp>| queued.slot.meta.deadline <= now;
         let mut queued = Vec::new();
         if self.waiting.iter().any(is_due) {
             for each in mem::take(&mut self.waiting) {
@@ -239,21 +220,26 @@ impl<Req, Resp> Queue<Req, Resp> {
         }
 
         let mut delivered = Vec::new();
-        let mut next = self.waiting.iter().map(|each| each.meta.deadline).min();
-        for (_, each) in &self.delivered {
-            let deadline = each.meta.deadline;
+        let mut next = self
+            .waiting
+            .iter()
+            .map(|each| each.slot.meta.deadline)
+            .min();
+        for (_, slot) in &self.delivered {
+            let deadline = slot.meta.deadline;
             if deadline > now {
                 next = Some(next.map_or(deadline, |next| next.min(deadline)));
                 continue;
             }
             // One that was told before stays until its processor is done with it.
-            if !each.slot.is_waiting() {
+            if !slot.is_waiting() {
                 continue;
             }
-            let until = each.started.unwrap_or(now);
-            let queued = until.saturating_duration_since(each.meta.enqueued);
-            let error = Error::timeout(queued, each.started.is_some(), "");
-            delivered.push((Arc::clone(&each.slot), error));
+            let started = slot.started_after();
+            let queued =
+                started.unwrap_or_else(|| now.saturating_duration_since(slot.meta.enqueued));
+            let error = Error::timeout(queued, started.is_some(), "");
+            delivered.push((Arc::clone(slot), error));
         }
         self.timers.looked(runtime, now, self.outstanding(), next);
         Expired {
@@ -266,7 +252,7 @@ impl<Req, Resp> Queue<Req, Resp> {
     /// All calls that may be waiting.
     pub(crate) fn slots(&self) -> Vec<Arc<Slot<Resp>>> {
         let waiting = self.waiting.iter().map(|each| &each.slot);
-        let delivered = self.delivered.iter().map(|(_, each)| &each.slot);
+        let delivered = self.delivered.iter().map(|(_, slot)| slot);
         waiting.chain(delivered).map(Arc::clone).collect()
     }
 

@@ -177,8 +177,8 @@ impl<Req, Resp> Shared<Req, Resp> {
         } else {
             "no processor has taken it"
         };
-        for Queued { meta, slot, .. } in expired.queued {
-            let queued = now.saturating_duration_since(meta.enqueued);
+        for Queued { slot, .. } in expired.queued {
+            let queued = now.saturating_duration_since(slot.meta.enqueued);
             slot.complete(Err(Error::timeout(queued, false, detail)));
         }
         next

@@ -1,19 +1,28 @@
-//! Where one call waits for its outcome.
+//! One request from its call to its outcome: all of it but the payload.
 
 use std::mem;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use dynamic_batcher::{Reply, Result};
+use tokio::time::Instant;
+
+use dynamic_batcher::{CallMeta, Reply, Result};
 
 /// Shared by the call and whoever may end it: the processor, the timer, the end of the transport.
 /// The first outcome counts.
 pub(crate) struct Slot<Resp> {
     state: Mutex<State<Resp>>,
-    /// Where the request is: read and changed under the queue's lock alone, which orders it.
+    pub(crate) meta: CallMeta,
+    /// Where the request is, and how many nanoseconds after its sending a handler started on it:
+    /// read and changed under the queue's lock alone, which orders them.
     place: AtomicU8,
+    started: AtomicU64,
 }
+
+/// No handler has started.
+const NOT_STARTED: u64 = u64::MAX;
 
 enum State<Resp> {
     Waiting(Waker),
@@ -42,10 +51,12 @@ pub(crate) enum Place {
 
 impl<Resp> Slot<Resp> {
     /// The slot of a call that `call` wakes.
-    pub(crate) fn new(call: Waker) -> Self {
+    pub(crate) fn new(meta: CallMeta, call: Waker) -> Self {
         Self {
             state: Mutex::new(State::Waiting(call)),
+            meta,
             place: AtomicU8::new(Place::Queued as u8),
+            started: AtomicU64::new(NOT_STARTED),
         }
     }
 
@@ -109,6 +120,18 @@ impl<Resp> Slot<Resp> {
             delivered if delivered == Place::Delivered as u8 => Place::Delivered,
             _ => Place::Gone,
         }
+    }
+
+    /// How long the request was queued before a handler started on it, if one has.
+    pub(crate) fn started_after(&self) -> Option<Duration> {
+        let nanos = self.started.load(Ordering::Relaxed);
+        (nanos != NOT_STARTED).then(|| Duration::from_nanos(nanos))
+    }
+
+    pub(crate) fn start(&self, at: Instant) {
+        let queued = at.saturating_duration_since(self.meta.enqueued).as_nanos();
+        let nanos = u64::try_from(queued).unwrap_or(NOT_STARTED - 1);
+        self.started.store(nanos, Ordering::Relaxed);
     }
 
     pub(crate) fn set_place(&self, place: Place) {

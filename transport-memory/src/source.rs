@@ -12,7 +12,6 @@ use dynamic_batcher::{
 };
 
 use crate::client::MemoryTransport;
-use crate::queue::Delivered;
 use crate::shared::Shared;
 
 impl<Req, Resp> Source<Req, Resp> for MemoryTransport<Req, Resp>
@@ -34,15 +33,14 @@ pub struct MemoryConsumer<Req, Resp>(Arc<Shared<Req, Resp>>);
 
 /// A request that a processor has. Dropped without an answer, it ends its call.
 pub struct MemoryTicket<Req, Resp> {
-    shared: Arc<Shared<Req, Resp>>,
+    /// `None` once it was answered or given back.
+    shared: Option<Arc<Shared<Req, Resp>>>,
     key: usize,
-    /// It was answered or given back.
-    settled: bool,
 }
 
 impl<Req, Resp> MemoryTicket<Req, Resp> {
     fn settle(mut self) -> usize {
-        self.settled = true;
+        self.shared = None;
         self.key
     }
 }
@@ -60,9 +58,8 @@ impl<Req, Resp> MemoryConsumer<Req, Resp> {
             match next {
                 Ok((payload, meta, key)) => {
                     let ticket = MemoryTicket {
-                        shared: Arc::clone(&self.0),
+                        shared: Some(Arc::clone(&self.0)),
                         key,
-                        settled: false,
                     };
                     into.push(Delivery::new(Ok(payload), ticket, meta));
                     taken.count += 1;
@@ -114,20 +111,29 @@ impl<Req, Resp> MemoryConsumer<Req, Resp> {
         answers: Vec<Answer<Resp, MemoryTicket<Req, Resp>>>,
     ) {
         let now = Instant::now();
-        let mut calls = Vec::with_capacity(answers.len());
+        let mut slots = Vec::with_capacity(answers.len());
         {
             let mut queue = self.0.lock();
-            for (position, answer) in (0..).zip(answers) {
-                if let Some(Delivered { slot, meta, .. }) = queue.end(answer.ticket.settle()) {
-                    let batch = batch.filter(|_| meta.wants_info);
-                    let info = batch
-                        .map(|batch| ItemInfo::new(Arc::clone(batch), position, answer.queued));
-                    calls.push((slot, answer.outcome, info));
-                }
-            }
-            queue.drained(calls.len(), now);
+            slots.extend(answers.iter().map(|answer| queue.end(answer.ticket.key)));
+            queue.drained(slots.len(), now);
         }
-        for (slot, outcome, info) in calls {
+        for ((position, answer), slot) in (0..).zip(answers).zip(slots) {
+            let Answer {
+                ticket,
+                outcome,
+                queued,
+                ..
+            } = answer;
+            ticket.settle();
+            let Some(slot) = slot else {
+                continue;
+            };
+            let info = match batch {
+                Some(batch) if slot.meta.wants_info => {
+                    Some(ItemInfo::new(Arc::clone(batch), position, queued))
+                }
+                _ => None,
+            };
             if !slot.complete(outcome.map(|response| Reply::new(response, info))) {
                 self.0.forget_gone();
             }
@@ -170,7 +176,7 @@ where
     }
 
     fn start<'a>(&self, tickets: impl Iterator<Item = &'a Self::Ticket>, at: Instant) {
-        let mut queue = self.0.lock();
+        let queue = self.0.lock();
         tickets.for_each(|ticket| queue.start(ticket.key, at));
     }
 
@@ -202,14 +208,14 @@ impl<Req, Resp> Drop for MemoryConsumer<Req, Resp> {
 
 impl<Req, Resp> Drop for MemoryTicket<Req, Resp> {
     fn drop(&mut self) {
-        if self.settled {
+        let Some(shared) = self.shared.take() else {
             return;
-        }
-        let (delivered, consumers) = {
-            let mut queue = self.shared.lock();
+        };
+        let (slot, consumers) = {
+            let mut queue = shared.lock();
             (queue.end(self.key), queue.consumers())
         };
-        let Some(delivered) = delivered else {
+        let Some(slot) = slot else {
             return;
         };
         // Its own processor may still be counted: it lets its tickets go before its consumer.
@@ -219,8 +225,8 @@ impl<Req, Resp> Drop for MemoryTicket<Req, Resp> {
             ErrorKind::Closed
         };
         let error = Error::new(kind, "its processor went away before it had answered");
-        if !delivered.slot.complete(Err(error)) {
-            self.shared.forget_gone();
+        if !slot.complete(Err(error)) {
+            shared.forget_gone();
         }
     }
 }
