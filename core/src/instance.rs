@@ -12,6 +12,9 @@ use crate::handler::{BatchContext, Handler, IntoOutcome, Now, Outcome};
 
 /// One place where one batch at a time can run.
 pub(crate) trait Instance<Req, Resp>: Send + 'static {
+    /// Whether a handler that holds its thread holds the processor's own task.
+    const HOLDS_TASK: bool;
+
     /// Runs a batch. A panic of the handler is the batch's outcome, not this future's.
     fn run(
         &mut self,
@@ -111,6 +114,8 @@ where
     Resp: Send + 'static,
     H: Handler<Req, Resp>,
 {
+    const HOLDS_TASK: bool = true;
+
     async fn run(&mut self, batch: Vec<Req>, context: &BatchContext) -> Outcome<Resp> {
         self.0.run(batch, context).await
     }
@@ -248,6 +253,8 @@ impl<Req: Send + 'static, Resp: Send + 'static> Worker<Req, Resp> {
 }
 
 impl<Req: Send + 'static, Resp: Send + 'static> Instance<Req, Resp> for Remote<Req, Resp> {
+    const HOLDS_TASK: bool = false;
+
     async fn run(&mut self, batch: Vec<Req>, context: &BatchContext) -> Outcome<Resp> {
         let (keep, unwanted) = oneshot::channel();
         let (answer, outcome) = oneshot::channel();

@@ -237,6 +237,10 @@ where
                 } else if let Some(instance) = idle.pop() {
                     let batch = books.open(reason, held.former.take(reason), now);
                     consumer.start(batch.tickets.iter(), now);
+                    if I::HOLDS_TASK {
+                        // While the handler holds the task, no request must be meant for it.
+                        reads.clear();
+                    }
                     running.insert(attend(instance, Some(batch), policy.run_timeout));
                 }
             }
