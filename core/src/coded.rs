@@ -34,6 +34,13 @@ impl<T, C> Coded<T, C> {
     }
 }
 
+impl<T, C> Coded<T, C> {
+    /// What carries the bytes.
+    pub fn inner(&self) -> &T {
+        &self.inner
+    }
+}
+
 impl<T: Clone, C> Clone for Coded<T, C> {
     fn clone(&self) -> Self {
         Self {

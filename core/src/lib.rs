@@ -14,7 +14,8 @@
 //!
 //! This crate has the batcher, the processor and the traits of a transport between them. A
 //! transport comes from a crate of its own: within one process `dynamic-batcher-memory`, which
-//! needs no server and moves values of any `Send` type.
+//! needs no server and moves values of any `Send` type; between processes, and with Python on the
+//! other side if need be, `dynamic-batcher-redis`. The code is the same.
 //!
 //! ```
 //! use std::time::Duration;
@@ -156,8 +157,3 @@ pub use observer::{BatchReport, NotRun, Observer};
 pub use policy::{BatchPolicy, WhenIdle};
 pub use processor::{BatchProcessor, DrainReport, ProcessorStatus, ProcessorTask};
 pub use transport::{Answer, Consumer, Delivery, Source, Transport};
-
-/// The README's code is compiled and run with the other examples.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;

@@ -7,6 +7,7 @@ mod erased;
 mod fixture;
 mod payload;
 mod run;
+mod server;
 mod stage;
 mod suite;
 
@@ -14,4 +15,10 @@ pub use case::{Case, Promise};
 pub use cases::cases;
 pub use fixture::{Capabilities, Fixture, OpenOptions, WhenFull};
 pub use payload::{Request, Response};
+pub use server::{RedisServer, free_port};
 pub use suite::{Suite, run_case};
+
+/// The code in the workspace's README, which names all packages, is compiled and run here.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct WorkspaceReadme;

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::time::Duration;
 
 use dynamic_batcher::{Result, env};
 
@@ -52,6 +53,9 @@ pub struct RedisConfig {
     pub stream_key_response: String,
     /// The consumer group on that. Default: `batcher`.
     pub stream_group_batcher: String,
+    /// The shortest interval at which a caller looks for the answer of a Python processor; one of
+    /// ours is noticed at once. The Python caller's `delay`. Default: 10 ms.
+    pub delay: Duration,
 }
 
 impl Default for RedisConfig {
@@ -65,6 +69,7 @@ impl Default for RedisConfig {
             stream_group_processor: "processor".into(),
             stream_key_response: "response".into(),
             stream_group_batcher: "batcher".into(),
+            delay: Duration::from_millis(10),
         }
     }
 }
@@ -183,6 +188,13 @@ impl RedisConfig {
         self.stream_group_batcher = group.into();
         self
     }
+
+    /// Sets [`delay`](Self#structfield.delay).
+    #[must_use]
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
 }
 
 /// The password as it is, space and all; `None` when it is empty. An error does not show it.
@@ -207,6 +219,7 @@ impl fmt::Debug for RedisConfig {
             .field("stream_group_processor", &self.stream_group_processor)
             .field("stream_key_response", &self.stream_key_response)
             .field("stream_group_batcher", &self.stream_group_batcher)
+            .field("delay", &self.delay)
             .finish()
     }
 }

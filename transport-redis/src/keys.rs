@@ -65,6 +65,12 @@ impl Keys {
         format!("{}:dead", self.prefix)
     }
 
+    /// The stream that tells waiting processors that requests were given back.
+    #[must_use]
+    pub fn again(&self) -> String {
+        format!("{}:again", self.prefix)
+    }
+
     /// The stream on which the caller that calls itself `caller` is answered.
     #[must_use]
     pub fn reply(&self, caller: &str) -> String {
@@ -89,7 +95,7 @@ mod tests {
         for request in ["request", "a:b", "{app}:request", "x{y}z", "a}{b}"] {
             let keys = Keys::new(request).unwrap();
             let slot = hash_tag(request).unwrap_or(request);
-            for key in [keys.dead(), keys.reply("1")] {
+            for key in [keys.dead(), keys.again(), keys.reply("1")] {
                 assert_eq!(hash_tag(&key), Some(slot), "{key}");
             }
         }

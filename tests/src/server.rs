@@ -1,0 +1,132 @@
+//! A real redis-server for tests: a child process on a free port of the loopback.
+
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a server may take to come up.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A server, stopped and its files removed on drop, also when a test panics.
+///
+/// The program is the one that the variable `DYNAMIC_BATCHER_TEST_REDIS_SERVER` names, else
+/// `redis-server`.
+#[derive(Debug)]
+pub struct RedisServer {
+    port: u16,
+    password: Option<&'static str>,
+    directory: PathBuf,
+    process: Child,
+}
+
+impl RedisServer {
+    /// Starts a server, with a password if there is one to be.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such program, or it does not come up.
+    #[must_use]
+    pub fn start(password: Option<&'static str>) -> Self {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        // Another process may take the port before the server does: then it ends, and the next
+        // port is tried.
+        for _ in 0..10 {
+            let port = free_port();
+            let number = STARTED.fetch_add(1, Ordering::Relaxed);
+            let name = format!("dynamic-batcher-{}-{number}", std::process::id());
+            let directory = std::env::temp_dir().join(name);
+            std::fs::create_dir_all(&directory).expect("a directory for the server");
+            let process = spawn(port, password, &directory);
+            let mut server = Self {
+                port,
+                password,
+                directory,
+                process,
+            };
+            if server.is_up() {
+                return server;
+            }
+        }
+        panic!("no server could be started");
+    }
+
+    /// The port that it listens on, on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The password that it asks for.
+    #[must_use]
+    pub fn password(&self) -> Option<&'static str> {
+        self.password
+    }
+
+    /// Kills it: nothing is saved, nothing is said to anybody.
+    pub fn kill(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// Kills it and starts an empty one in its place, on the same port.
+    ///
+    /// # Panics
+    ///
+    /// When it does not come up again.
+    pub fn restart(&mut self) {
+        self.kill();
+        self.process = spawn(self.port, self.password, &self.directory);
+        assert!(self.is_up(), "the server did not come back");
+    }
+
+    /// Waits until it listens. False if it has ended instead.
+    fn is_up(&mut self) -> bool {
+        let start = Instant::now();
+        while start.elapsed() < LIMIT {
+            if !matches!(self.process.try_wait(), Ok(None)) {
+                return false;
+            }
+            if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        false
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// A port of the loopback that nobody listens on now.
+///
+/// # Panics
+///
+/// When there is none.
+#[must_use]
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("its address").port()
+}
+
+fn spawn(port: u16, password: Option<&str>, directory: &Path) -> Child {
+    let program = std::env::var_os("DYNAMIC_BATCHER_TEST_REDIS_SERVER")
+        .unwrap_or_else(|| "redis-server".into());
+    Command::new(&program)
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+        .args(["--save", "", "--appendonly", "no", "--dir"])
+        .arg(directory)
+        .args(["--requirepass", password.unwrap_or_default()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| {
+            panic!("there is no server to test with ({program:?}: {error}): run ./scripts/test")
+        })
+}

@@ -1,0 +1,190 @@
+//! The caller's side: what one process sends, and the tasks that bring its answers.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dynamic_batcher::{CallMeta, Error, ErrorKind, Reply, Result};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::client::Client;
+use crate::commands;
+use crate::config::RedisConfig;
+use crate::keys::Keys;
+use crate::outstanding::{Expired, Outstanding};
+use crate::replies::Answers;
+use crate::request;
+use crate::submit::{Submission, submit};
+use crate::value::Value;
+
+/// One caller process, with a reply stream of its own. Its tasks end with it.
+pub(crate) struct Caller {
+    outstanding: Arc<Outstanding>,
+    submissions: mpsc::UnboundedSender<Submission>,
+    client: Arc<dyn Client>,
+    request_stream: String,
+    reply_stream: String,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Caller {
+    /// Starts the tasks on the current runtime.
+    pub(crate) fn start(
+        client: &Arc<dyn Client>,
+        keys: &Keys,
+        config: &RedisConfig,
+    ) -> Result<Self> {
+        let runtime =
+            Handle::try_current().map_err(|error| Error::with_source(ErrorKind::Config, error))?;
+        let outstanding = Arc::new(Outstanding::default());
+        let (submissions, inbox) = mpsc::unbounded_channel();
+        let answers = Arc::new(Answers {
+            client: Arc::clone(client),
+            outstanding: Arc::clone(&outstanding),
+            request_stream: keys.request().to_owned(),
+            group: config.stream_group_processor.clone(),
+            reply_stream: keys.reply(&random_name()),
+            delay: config.delay,
+        });
+        let tasks = [
+            runtime.spawn(submit(Arc::clone(&answers), inbox)),
+            runtime.spawn(Arc::clone(&answers).read_stream()),
+            runtime.spawn(Arc::clone(&answers).sweep_keys()),
+            runtime.spawn(keep_deadlines(
+                Arc::clone(client),
+                Arc::clone(&outstanding),
+                keys.request().to_owned(),
+                config.stream_group_processor.clone(),
+            )),
+        ];
+        Ok(Self {
+            outstanding,
+            submissions,
+            client: Arc::clone(client),
+            request_stream: keys.request().to_owned(),
+            reply_stream: answers.reply_stream.clone(),
+            tasks: tasks
+                .iter()
+                .map(tokio::task::JoinHandle::abort_handle)
+                .collect(),
+        })
+    }
+
+    /// Sends one request and waits for its outcome.
+    pub(crate) async fn call(&self, body: Vec<u8>, meta: CallMeta) -> Result<Reply<Vec<u8>>> {
+        let (idem, outcome) = self.outstanding.enter(meta);
+        let mut abandon = Abandon {
+            caller: self,
+            idem: Some(idem),
+        };
+        let timeout = meta.deadline.saturating_duration_since(Instant::now());
+        let fields = request::fields(body, &self.reply_stream, idem, timeout);
+        let command = commands::add(&self.request_stream, fields);
+        // Its task lives as long as this.
+        let _ = self.submissions.send(Submission::Add { idem, command });
+        let outcome = outcome.await;
+        abandon.idem = None;
+        outcome.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the transport was closed")))
+    }
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+        // It would expire by itself; where there is a runtime it need not.
+        if let Ok(runtime) = Handle::try_current() {
+            let client = Arc::clone(&self.client);
+            let delete = commands::delete_key(&self.reply_stream);
+            runtime.spawn(async move { client.send(vec![delete]).await });
+        }
+    }
+}
+
+/// Withdraws the request of a call that is dropped.
+struct Abandon<'a> {
+    caller: &'a Caller,
+    idem: Option<u64>,
+}
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        let id = self
+            .idem
+            .and_then(|idem| self.caller.outstanding.abandon(idem));
+        if let Some(id) = id {
+            let _ = self.caller.submissions.send(Submission::Delete(id));
+        }
+    }
+}
+
+/// Ends calls at their deadlines: one timer for all of them.
+async fn keep_deadlines(
+    client: Arc<dyn Client>,
+    outstanding: Arc<Outstanding>,
+    stream: String,
+    group: String,
+) {
+    /// While nothing waits, only a new deadline wakes it.
+    const LONG: Duration = Duration::from_secs(24 * 60 * 60);
+    loop {
+        let (expired, next) = outstanding.expire(Instant::now());
+        if !expired.is_empty() {
+            // Not awaited here: other deadlines come meanwhile.
+            tokio::spawn(withdraw(
+                Arc::clone(&client),
+                expired,
+                stream.clone(),
+                group.clone(),
+            ));
+        }
+        let next = next.unwrap_or_else(|| Instant::now() + LONG);
+        // Either way it is time to look again.
+        let _ = timeout_at(next, outstanding.earlier_deadline.notified()).await;
+    }
+}
+
+/// Deletes the entries of expired requests and tells their calls, also whether a processor had them:
+/// those that were never delivered have surely not been started.
+async fn withdraw(client: Arc<dyn Client>, expired: Vec<Expired>, stream: String, group: String) {
+    /// The calls are late already: where the server does not answer they are told at once.
+    const LIMIT: Duration = Duration::from_millis(50);
+    let mut ask = Vec::new();
+    for id in expired.iter().filter_map(Expired::id) {
+        ask.push(commands::pending_entry(&stream, &group, id));
+        ask.push(commands::delete_entries(&stream, [id]));
+    }
+    let answers = timeout(LIMIT, async move {
+        match ask.is_empty() {
+            true => Ok(Vec::new()),
+            false => client.send(ask).await,
+        }
+    });
+    let mut answers = answers
+        .await
+        .ok()
+        .and_then(Result::ok)
+        .unwrap_or_default()
+        .into_iter();
+    for each in expired {
+        let delivered = match each
+            .id()
+            .and_then(|_| Some((answers.next()?, answers.next()?)))
+        {
+            // It was there to be deleted and not pending.
+            Some((Value::List(pending), Value::Int(1))) => !pending.is_empty(),
+            _ => true,
+        };
+        each.end(delivered);
+    }
+}
+
+/// A name that no other process draws.
+pub(crate) fn random_name() -> String {
+    // The standard library's hasher keys are its source of randomness.
+    let draw = || RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}", draw(), draw())
+}

@@ -1,0 +1,47 @@
+//! The seam to the client crates: commands go out, replies come back, and no more.
+//!
+//! What a command means, and what its reply says, stands elsewhere, once; a client file only sends
+//! and receives, so that a difference between two of them is a difference of I/O.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use dynamic_batcher::Result;
+
+use crate::command::Command;
+use crate::value::Value;
+
+#[cfg(any(feature = "client-redis", feature = "client-fred"))]
+mod connection;
+#[cfg(feature = "client-fred")]
+pub(crate) mod fred;
+#[cfg(feature = "client-redis")]
+pub(crate) mod redis;
+#[cfg(test)]
+mod tests;
+
+/// One client of one server.
+#[async_trait]
+pub(crate) trait Client: Send + Sync + 'static {
+    /// Sends commands in one pipeline on the shared connection and waits for their replies, in
+    /// order. A command that the server refuses is a reply like any other. After a connection
+    /// failed, the next call makes a new one.
+    ///
+    /// Fails with kind `Connection` when the connection does: which of the commands arrived is then
+    /// not known. None is sent twice.
+    async fn send(&self, commands: Vec<Command>) -> Result<Vec<Value>>;
+
+    /// Opens a connection of its own, for commands that block.
+    async fn dedicated(&self) -> Result<Box<dyn Dedicated>>;
+}
+
+/// A connection for one command at a time. Dropped, it is closed, also while a command blocks.
+#[async_trait]
+pub(crate) trait Dedicated: Send + Sync + 'static {
+    /// Sends a command and waits for its reply, at most for `limit` (beyond the time that the
+    /// command itself blocks, which the caller has added).
+    ///
+    /// Fails with kind `Connection` when the connection does, or the limit passes; the connection
+    /// is of no use then.
+    async fn send(&mut self, command: Command, limit: Duration) -> Result<Value>;
+}

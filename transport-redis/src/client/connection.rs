@@ -1,0 +1,155 @@
+//! What is the same for every client crate: one connection for all, made anew after it failed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use dynamic_batcher::{Error, ErrorKind, Result};
+use tokio::sync::Mutex;
+
+use super::{Client, Dedicated};
+use crate::command::Command;
+use crate::value::Value;
+
+/// The longest that opening a connection may take: resolving the name, the handshakes, logging in.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// The longest wait for replies on the shared connection. Nothing blocks there, so that a server
+/// that needs longer is gone, or has a queue that nobody waits for.
+const REPLY_LIMIT: Duration = Duration::from_secs(10);
+
+/// A connection as a client crate makes it. It is never repaired: once it failed it fails for
+/// ever. Dropped, it is closed.
+#[async_trait]
+pub(crate) trait Connection: Sized + Send + Sync + 'static {
+    /// Where to connect to, and how.
+    type Options: Send + Sync + 'static;
+
+    /// Opens a connection. Nothing is tried twice, and no time is limited here.
+    async fn open(options: &Self::Options) -> Result<Self>;
+
+    /// Sends commands together, in order, and waits for their replies. As [`Client::send`].
+    async fn send(&self, commands: Vec<Command>) -> Result<Vec<Value>>;
+}
+
+/// A client: its options, and the connection that everybody shares, which the first to need one
+/// opens and the first to see it fail puts away.
+pub(crate) struct Shared<C: Connection> {
+    options: C::Options,
+    slot: Mutex<Slot<C>>,
+    /// How many attempts to connect have failed, to be read before waiting for the slot.
+    failures: AtomicU64,
+}
+
+struct Slot<C> {
+    connection: Option<Arc<C>>,
+    /// Of the last attempt that failed.
+    error: Option<Error>,
+}
+
+impl<C: Connection> Shared<C> {
+    /// Opens the first connection.
+    pub(super) async fn open(options: C::Options) -> Result<Self> {
+        let connection = open::<C>(&options).await?;
+        Ok(Self {
+            options,
+            slot: Mutex::new(Slot {
+                connection: Some(Arc::new(connection)),
+                error: None,
+            }),
+            failures: AtomicU64::new(0),
+        })
+    }
+
+    async fn connection(&self) -> Result<Arc<C>> {
+        let failures = self.failures.load(Ordering::Acquire);
+        let mut slot = self.slot.lock().await;
+        if let Some(connection) = &slot.connection {
+            return Ok(Arc::clone(connection));
+        }
+        // An attempt that failed while this call waited for it is this call's too: otherwise a
+        // thousand callers would wait for a thousand attempts, one after the other.
+        if let Some(error) = &slot.error
+            && self.failures.load(Ordering::Acquire) != failures
+        {
+            return Err(error.clone());
+        }
+        match open::<C>(&self.options).await {
+            Ok(connection) => {
+                let connection = Arc::new(connection);
+                slot.connection = Some(Arc::clone(&connection));
+                Ok(connection)
+            }
+            Err(error) => {
+                slot.error = Some(error.clone());
+                self.failures.fetch_add(1, Ordering::Release);
+                Err(error)
+            }
+        }
+    }
+
+    /// Puts the connection away, unless somebody has and a new one is there.
+    async fn put_away(&self, failed: &Arc<C>) {
+        let mut slot = self.slot.lock().await;
+        slot.connection
+            .take_if(|connection| Arc::ptr_eq(connection, failed));
+    }
+}
+
+#[async_trait]
+impl<C: Connection> Client for Shared<C> {
+    async fn send(&self, commands: Vec<Command>) -> Result<Vec<Value>> {
+        let connection = self.connection().await?;
+        let replies = within(REPLY_LIMIT, "no reply", connection.send(commands)).await;
+        if replies.is_err() {
+            self.put_away(&connection).await;
+        }
+        replies
+    }
+
+    async fn dedicated(&self) -> Result<Box<dyn Dedicated>> {
+        Ok(Box::new(Own(open::<C>(&self.options).await?)))
+    }
+}
+
+struct Own<C>(C);
+
+#[async_trait]
+impl<C: Connection> Dedicated for Own<C> {
+    async fn send(&mut self, command: Command, limit: Duration) -> Result<Value> {
+        within(limit, "no reply", only(&self.0, command)).await
+    }
+}
+
+async fn open<C: Connection>(options: &C::Options) -> Result<C> {
+    within(CONNECT_LIMIT, "no connection", async {
+        let connection = C::open(options).await?;
+        // The first to ask for the password when none was given, and to notice that what answers
+        // is no Redis.
+        only(&connection, Command::new("PING")).await?.accepted()?;
+        Ok(connection)
+    })
+    .await
+}
+
+async fn only<C: Connection>(connection: &C, command: Command) -> Result<Value> {
+    let mut replies = connection.send(vec![command]).await?;
+    replies
+        .pop()
+        .ok_or_else(|| Error::new(ErrorKind::Connection, "a command had no reply"))
+}
+
+async fn within<T>(
+    limit: Duration,
+    missing: &str,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::new(
+            ErrorKind::Connection,
+            format!("{missing} within {limit:?}"),
+        )),
+    }
+}

@@ -1,0 +1,181 @@
+//! The crate `fred`: a task that owns the connection, to which each command is a message.
+//!
+//! It takes a list of three to five for a publication and drops it, so that every later reply
+//! answers the command before, when its first text is `message` or another word of publish and
+//! subscribe. No command may be sent whose reply is a flat list that begins with a user's text.
+
+use std::pin::pin;
+
+use async_trait::async_trait;
+use dynamic_batcher::{Error, ErrorKind, Result};
+use fred::clients::Client;
+use fred::error::Error as Trouble;
+use fred::interfaces::{ClientLike, FredResult};
+use fred::types::config::{Config, ServerConfig};
+use fred::types::{Builder, ClusterHash, CustomCommand, RespVersion, Value as Reply};
+use futures_util::FutureExt;
+use futures_util::future::{self, BoxFuture, Either};
+use tokio::task::{AbortHandle, JoinError};
+
+use super::connection::{Connection, Shared};
+use crate::RedisConfig;
+use crate::command::Command;
+use crate::value::{Refusal, Value};
+
+pub(crate) type FredClient = Shared<Routed>;
+
+impl FredClient {
+    /// Connects with the options of a client: connections of its own.
+    pub(crate) async fn connect(client: &Client) -> Result<Self> {
+        let mut options = Builder::from_config(client.client_config());
+        options.set_connection_config(client.connection_config().clone());
+        options.with_config(|config| {
+            config.fail_fast = true;
+            // The other version would answer with maps where this one has lists.
+            config.version = RespVersion::RESP2;
+        });
+        options.with_connection_config(|config| {
+            // Without repetitions, and without a policy to reconnect: a command could arrive twice.
+            config.max_command_attempts = 1;
+            // A command is small and waited for: without this it may wait for the answer to the
+            // one before it, for as long as 40 ms.
+            config.tcp.nodelay = Some(true);
+        });
+        Self::open(options).await
+    }
+}
+
+/// The options that a configuration stands for.
+pub(crate) fn client(config: &RedisConfig) -> Result<Client> {
+    let database = u8::try_from(config.db).map_err(|_| {
+        let text = format!(
+            "the database is {}, allowed with this client is 0 to 255",
+            config.db
+        );
+        Error::new(ErrorKind::Config, text)
+    })?;
+    let options = Config {
+        server: ServerConfig::new_centralized(&config.host, config.port),
+        database: Some(database),
+        password: config.password.clone(),
+        ..Config::default()
+    };
+    Builder::from_config(options).build().map_err(not_opened)
+}
+
+pub(crate) struct Routed {
+    client: Client,
+    /// Dropped, a client leaves its task running, and the connection open.
+    task: AbortHandle,
+    /// Why the task has ended. The client does not look: what it is given then is never answered.
+    ended: future::Shared<BoxFuture<'static, Trouble>>,
+}
+
+impl Drop for Routed {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+#[async_trait]
+impl Connection for Routed {
+    type Options = Builder;
+
+    async fn open(options: &Builder) -> Result<Self> {
+        let client = options.build().map_err(not_opened)?;
+        let task = client.connect();
+        // What is sent from here on waits until the connection is there, or the task has ended.
+        Ok(Self {
+            client,
+            task: task.abort_handle(),
+            ended: task.map(cause).boxed().shared(),
+        })
+    }
+
+    async fn send(&self, commands: Vec<Command>) -> Result<Vec<Value>> {
+        let received = pin!(self.request(commands));
+        match future::select(received, self.ended.clone()).await {
+            Either::Left((Ok(replies), _)) => Ok(replies.into_iter().map(value).collect()),
+            Either::Left((Err(error), _)) => Err(Error::with_source(ErrorKind::Connection, error)),
+            Either::Right((error, _)) => Err(not_opened(error)),
+        }
+    }
+}
+
+impl Routed {
+    /// Sends commands; the error inside is what the server said, the other one is the client's.
+    async fn request(&self, commands: Vec<Command>) -> FredResult<Vec<FredResult<Reply>>> {
+        let number = commands.len();
+        let mut commands = commands.into_iter().map(|Command { name, args }| {
+            let custom = CustomCommand::new_static(name, ClusterHash::FirstKey, false);
+            (custom, args)
+        });
+        if number == 1
+            && let Some((custom, args)) = commands.next()
+        {
+            let frame = self.client.custom_raw(custom, args).await?;
+            return Ok(vec![frame.try_into()]);
+        }
+        let pipeline = self.client.pipeline();
+        for (custom, args) in commands {
+            pipeline.custom::<(), _>(custom, args).await?;
+        }
+        let mut replies = pipeline.try_all().await;
+        if replies.len() == number {
+            return Ok(replies);
+        }
+        // The client failed, and says so in the place of all replies. (For a pipeline of one that
+        // would look like an error reply.)
+        Err(match replies.pop() {
+            Some(Err(error)) => error,
+            Some(Ok(_)) | None => Trouble::new_canceled(),
+        })
+    }
+}
+
+fn cause(ended: Result<FredResult<()>, JoinError>) -> Trouble {
+    match ended {
+        Ok(Err(error)) => error,
+        Ok(Ok(())) | Err(_) => Trouble::new_canceled(),
+    }
+}
+
+/// Why there is no connection; of what the server said, the crate passes on every word.
+fn not_opened(error: Trouble) -> Error {
+    use fred::error::ErrorKind as Kind;
+    match error.kind() {
+        Kind::Auth | Kind::Unknown | Kind::InvalidArgument => Refusal::new(error.details()).into(),
+        Kind::Config | Kind::Url => Error::with_source(ErrorKind::Config, error),
+        _ => Error::with_source(ErrorKind::Connection, error),
+    }
+}
+
+fn value(reply: FredResult<Reply>) -> Value {
+    match reply {
+        Ok(reply) => reply.into(),
+        Err(error) => Value::Refused(Refusal::new(error.details())),
+    }
+}
+
+impl From<Reply> for Value {
+    fn from(reply: Reply) -> Self {
+        match reply {
+            Reply::Null => Self::Nil,
+            Reply::Integer(number) => Self::Int(number),
+            Reply::Boolean(truth) => Self::Int(truth.into()),
+            Reply::Bytes(text) => Self::Text(text.into()),
+            Reply::String(text) => Self::Text(text.into_inner().into()),
+            Reply::Queued => Self::Text(b"QUEUED".to_vec()),
+            Reply::Double(number) => Self::Text(number.to_string().into_bytes()),
+            Reply::Array(values) => Self::List(values.into_iter().map(Self::from).collect()),
+            Reply::Map(map) => {
+                let pairs = map.inner().into_iter();
+                Self::List(
+                    pairs
+                        .flat_map(|(k, v)| [Reply::from(k).into(), v.into()])
+                        .collect(),
+                )
+            }
+        }
+    }
+}

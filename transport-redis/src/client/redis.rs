@@ -1,0 +1,151 @@
+//! The crate `redis`: a multiplexed connection, on which a pipeline is one message.
+
+use async_trait::async_trait;
+use dynamic_batcher::{Error, ErrorKind, Result};
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo,
+};
+
+use super::connection::{Connection, Shared};
+use crate::RedisConfig;
+use crate::command::Command;
+use crate::value::{Refusal, Value};
+
+pub(crate) type RedisClient = Shared<Multiplexed>;
+
+impl RedisClient {
+    /// Connects with the options of a client: connections of its own.
+    pub(crate) async fn connect(client: redis::Client) -> Result<Self> {
+        let info = client.get_connection_info().clone();
+        // A command is small and waited for: without this it may wait for the answer to the one
+        // before it, for as long as 40 ms.
+        let tcp = info.tcp_settings().clone().set_nodelay(true);
+        // The other version would answer with maps where this one has lists.
+        let login = info.redis_settings().clone();
+        let login = login.set_protocol(ProtocolVersion::RESP2);
+        let info = info.set_tcp_settings(tcp).set_redis_settings(login);
+        Self::open(redis::Client::open(info).map_err(not_opened)?).await
+    }
+}
+
+/// The options that a configuration stands for.
+pub(crate) fn client(config: &RedisConfig) -> Result<redis::Client> {
+    let mut login = RedisConnectionInfo::default().set_db(config.db.into());
+    if let Some(password) = &config.password {
+        login = login.set_password(password);
+    }
+    ConnectionAddr::Tcp(config.host.clone(), config.port)
+        .into_connection_info()
+        .and_then(|info| redis::Client::open(info.set_redis_settings(login)))
+        .map_err(not_opened)
+}
+
+pub(crate) struct Multiplexed(MultiplexedConnection);
+
+#[async_trait]
+impl Connection for Multiplexed {
+    type Options = redis::Client;
+
+    async fn open(client: &redis::Client) -> Result<Self> {
+        // The crate's own limits are off, ours are for both clients: half a second for a reply, as
+        // it has by default, is less than a server takes to write a snapshot on a slow disk.
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None);
+        let opened = client.get_multiplexed_async_connection_with_config(&config);
+        opened.await.map(Self).map_err(not_opened)
+    }
+
+    async fn send(&self, commands: Vec<Command>) -> Result<Vec<Value>> {
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipeline = redis::Pipeline::with_capacity(commands.len());
+        for command in &commands {
+            let mut packed = redis::cmd(command.name);
+            for arg in &command.args {
+                packed.arg(arg.as_slice());
+            }
+            pipeline.add_command(packed);
+        }
+        // A clone is a handle to the same connection, and must be had to send.
+        let mut connection = self.0.clone();
+        match connection
+            .send_packed_commands(&pipeline, 0, commands.len())
+            .await
+        {
+            Ok(replies) => Ok(replies.into_iter().map(Value::from).collect()),
+            Err(error) => Err(failed(error)),
+        }
+    }
+}
+
+/// Why there is no connection. The crate passes on what the server said in part, or not at all.
+fn not_opened(error: redis::RedisError) -> Error {
+    match error.kind() {
+        redis::ErrorKind::AuthenticationFailed => refused("WRONGPASS", &error),
+        redis::ErrorKind::Server(_) if error.detail() == Some("Authentication required.") => {
+            refused("NOAUTH", &error)
+        }
+        redis::ErrorKind::Server(_) | redis::ErrorKind::Extension => {
+            refused(error.code().unwrap_or("ERR"), &error)
+        }
+        redis::ErrorKind::InvalidClientConfig | redis::ErrorKind::RESP3NotSupported => {
+            Error::with_source(ErrorKind::Config, error)
+        }
+        _ => failed(error),
+    }
+}
+
+fn refused(code: &str, error: &redis::RedisError) -> Error {
+    let (code, message) = (code.to_owned(), error.to_string());
+    Refusal { code, message }.into()
+}
+
+fn failed(error: redis::RedisError) -> Error {
+    if error.kind() == redis::ErrorKind::Parse {
+        // Its text has several lines.
+        let text = error.to_string().replace('\n', ", ");
+        let text = format!("what answers is no Redis: {text}");
+        return Error::new(ErrorKind::Connection, text);
+    }
+    Error::with_source(ErrorKind::Connection, error)
+}
+
+impl From<redis::Value> for Value {
+    fn from(value: redis::Value) -> Self {
+        use redis::Value as Reply;
+        // A list with an error in it is that error, as the other client has it.
+        let list = |values: Vec<Reply>| {
+            let mut values: Vec<_> = values.into_iter().map(Self::from).collect();
+            match values.iter().position(|v| matches!(v, Self::Refused(_))) {
+                Some(refused) => values.swap_remove(refused),
+                None => Self::List(values),
+            }
+        };
+        match value {
+            Reply::Nil => Self::Nil,
+            Reply::Int(number) => Self::Int(number),
+            Reply::Boolean(truth) => Self::Int(truth.into()),
+            Reply::BulkString(text) => Self::Text(text),
+            Reply::SimpleString(text) | Reply::VerbatimString { text, .. } => {
+                Self::Text(text.into_bytes())
+            }
+            Reply::Okay => Self::Text(b"OK".to_vec()),
+            Reply::Double(number) => Self::Text(number.to_string().into_bytes()),
+            Reply::Array(values) | Reply::Set(values) | Reply::Push { data: values, .. } => {
+                list(values)
+            }
+            Reply::Map(pairs) => list(pairs.into_iter().flat_map(<[Reply; 2]>::from).collect()),
+            Reply::Attribute { data, .. } => (*data).into(),
+            Reply::ServerError(error) => Self::Refused(Refusal {
+                code: error.code().to_owned(),
+                message: error.details().unwrap_or_default().to_owned(),
+            }),
+            // A big number, whose type depends on the crate's features, and what may come: nothing
+            // that any command of ours is answered with, and text that is no number of theirs.
+            other => Self::Text(format!("{other:?}").into_bytes()),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! An entry of a stream: its id, and its fields as the server sends them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use dynamic_batcher::{Error, ErrorKind, Result};
+
+use crate::value::Value;
+
+/// The id of a stream entry. Ids compare as two numbers; as text `…-10` sorts before `…-9`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct StreamId {
+    /// Redis's clock when the entry was added, in milliseconds since 1970.
+    pub(crate) millis: u64,
+    sequence: u64,
+}
+
+impl StreamId {
+    pub(crate) const MIN: Self = Self {
+        millis: 0,
+        sequence: 0,
+    };
+
+    pub(crate) fn parse(text: &[u8]) -> Result<Self> {
+        let parsed = std::str::from_utf8(text)
+            .ok()
+            .and_then(|text| text.parse().ok());
+        parsed.ok_or_else(|| {
+            let text = String::from_utf8_lossy(text);
+            unreadable(format!("{text:?} where a stream entry's id was expected"))
+        })
+    }
+
+    /// The id after this one.
+    pub(crate) fn next(self) -> Self {
+        Self {
+            sequence: self.sequence.saturating_add(1),
+            ..self
+        }
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.millis, self.sequence)
+    }
+}
+
+impl FromStr for StreamId {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        let (millis, sequence) = text.split_once('-').unwrap_or((text, "0"));
+        Ok(Self {
+            millis: millis.parse()?,
+            sequence: sequence.parse()?,
+        })
+    }
+}
+
+/// An entry as a read returns it: its id and its fields; none when it was deleted meanwhile.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: StreamId,
+    pub(crate) fields: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Entry {
+    /// Reads the entries of a reply to XRANGE or XCLAIM, or of one stream of XREAD.
+    pub(crate) fn all(value: Value) -> Result<Vec<Self>> {
+        value.list()?.into_iter().map(Self::one).collect()
+    }
+
+    fn one(value: Value) -> Result<Self> {
+        let mut parts = value.list()?.into_iter();
+        let id = StreamId::parse(&parts.next().unwrap_or(Value::Nil).text()?)?;
+        let mut fields = Vec::new();
+        let mut flat = parts.next().unwrap_or(Value::Nil).list()?.into_iter();
+        while let (Some(name), Some(value)) = (flat.next(), flat.next()) {
+            fields.push((name.text()?, value.text()?));
+        }
+        Ok(Self { id, fields })
+    }
+
+    /// Reads a reply to XREAD or XREADGROUP: for each stream that has any its entries, by key.
+    pub(crate) fn by_stream(value: Value) -> Result<Vec<(Vec<u8>, Vec<Self>)>> {
+        let mut flat = Vec::new();
+        // Pairs, each in a list of its own, or (protocol 3) a map, which arrives flattened.
+        for value in value.list()? {
+            match value {
+                Value::List(pair) if pair.len() == 2 && matches!(pair[0], Value::Text(_)) => {
+                    flat.extend(pair);
+                }
+                other => flat.push(other),
+            }
+        }
+        let mut flat = flat.into_iter();
+        let mut streams = Vec::new();
+        while let (Some(key), Some(entries)) = (flat.next(), flat.next()) {
+            streams.push((key.text()?, Self::all(entries)?));
+        }
+        Ok(streams)
+    }
+}
+
+/// The error of what stands in Redis and cannot be read.
+pub(crate) fn unreadable(detail: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Decode, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Value {
+        Value::Text(text.into())
+    }
+
+    #[test]
+    fn ids_compare_as_numbers() {
+        let id = |text: &str| StreamId::parse(text.as_bytes()).unwrap();
+        assert!(id("1-9") < id("1-10"));
+        assert!(id("9-0") < id("10-0"));
+        assert_eq!(id("5-7").to_string(), "5-7");
+        assert_eq!(id("5-7").next(), id("5-8"));
+        for wrong in ["", "x", "1-", "-1", "1-x"] {
+            assert!(StreamId::parse(wrong.as_bytes()).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn reads_of_several_streams_are_told_apart_in_either_protocol() {
+        let entries = || {
+            let fields = Value::List(vec![text("body"), text("1")]);
+            Value::List(vec![Value::List(vec![text("1-1"), fields])])
+        };
+        let pairs = Value::List(vec![
+            Value::List(vec![text("a"), entries()]),
+            Value::List(vec![text("b"), entries()]),
+        ]);
+        let map = Value::List(vec![text("a"), entries(), text("b"), entries()]);
+        for reply in [pairs, map] {
+            let streams = Entry::by_stream(reply).unwrap();
+            let keys: Vec<_> = streams.iter().map(|(key, _)| &**key).collect();
+            assert_eq!(keys, [b"a", b"b"]);
+            assert_eq!(streams[0].1[0].fields, [(b"body".to_vec(), b"1".to_vec())]);
+        }
+        assert!(Entry::by_stream(Value::Nil).unwrap().is_empty());
+    }
+}

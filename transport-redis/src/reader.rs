@@ -1,0 +1,147 @@
+//! Reads the request stream for one consumer, on a connection of its own, as much as is wanted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dynamic_batcher::Result;
+use tokio::time::sleep;
+
+use crate::client::Dedicated;
+use crate::commands;
+use crate::entry::{Entry, StreamId};
+use crate::reclaim;
+use crate::source::Inner;
+use crate::types::PendingRequestStream;
+use crate::value::Value;
+
+/// How long a read blocks: a processor with nothing to do sends one command in this time.
+const BLOCK: Duration = Duration::from_secs(5);
+/// What a reply may take beyond that.
+const SLACK: Duration = Duration::from_secs(5);
+/// The pause before connecting again doubles from the first to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The most pending entries that are looked at in one command.
+const PENDING: usize = 1_000;
+
+/// Reads until the consumer leaves, or for good until something has to be changed by somebody.
+pub(crate) async fn read(inner: Arc<Inner>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let error = match read_connection(&inner).await {
+            Ok(never) => match never {},
+            Err(error) => error,
+        };
+        if !error.is_retryable() {
+            inner.fail(error);
+            return;
+        }
+        tracing::warn!("reading requests failed, trying again in {pause:?}: {error}");
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn read_connection(inner: &Arc<Inner>) -> Result<std::convert::Infallible> {
+    let place = &inner.place;
+    let mut connection = place.client.dedicated().await?;
+    // What was delivered to a connection that died is pending on this consumer, unseen.
+    take_own_pending(inner).await?;
+    loop {
+        let wanted = inner.wanted();
+        if wanted == 0 {
+            inner.wanted.notified().await;
+            continue;
+        }
+        let mut found = read_some(inner, &mut *connection, wanted, Some(BLOCK)).await?;
+        // A blocked read ends with the first entry, even when several came in one packet.
+        while found > 0 && inner.wanted() > 0 {
+            let wanted = inner.wanted();
+            found = read_some(inner, &mut *connection, wanted, None).await?;
+        }
+    }
+}
+
+/// Reads once; how many requests came.
+async fn read_some(
+    inner: &Arc<Inner>,
+    connection: &mut dyn Dedicated,
+    wanted: usize,
+    wait: Option<Duration>,
+) -> Result<usize> {
+    let place = &inner.place;
+    let streams = [&*place.request_stream, &*place.again_stream];
+    let read = commands::read_group(&streams, &place.group, &place.consumer, wanted, wait);
+    let limit = wait.unwrap_or_default() + SLACK;
+    let reply = match connection.send(read, limit).await? {
+        Value::Refused(refusal) if matches!(&*refusal.code, "NOGROUP" | "UNBLOCKED") => {
+            make_groups(inner).await?;
+            return Ok(0);
+        }
+        reply => reply.accepted()?,
+    };
+    let mut count = 0;
+    for (stream, entries) in Entry::by_stream(reply)? {
+        if stream == place.request_stream.as_bytes() {
+            count += entries.len();
+            inner.deliver(entries.into_iter().map(|entry| (entry, 1)));
+        } else {
+            let ids: Vec<_> = entries.iter().map(|entry| entry.id).collect();
+            reclaim::take_given_back(inner, ids).await?;
+        }
+    }
+    Ok(count)
+}
+
+/// Creates the groups where they are missing.
+pub(crate) async fn make_groups(inner: &Inner) -> Result<()> {
+    let place = &inner.place;
+    let streams = [&place.request_stream, &place.again_stream];
+    let create = streams.map(|stream| commands::create_group(stream, &place.group));
+    for reply in place.client.send(create.into()).await? {
+        match reply {
+            Value::Refused(refusal) if refusal.code == "BUSYGROUP" => {}
+            reply => drop(reply.accepted()?),
+        }
+    }
+    Ok(())
+}
+
+/// Delivers what is pending on this consumer and not held: not by reading it again, which would
+/// count as a delivery.
+pub(crate) async fn take_own_pending(inner: &Arc<Inner>) -> Result<()> {
+    let place = &inner.place;
+    let pending = commands::pending(
+        &place.request_stream,
+        &place.group,
+        &place.consumer,
+        PENDING,
+    );
+    let reply = place.client.send(vec![pending]).await?.pop();
+    let pending = match reply.unwrap_or(Value::Nil) {
+        Value::Refused(refusal) if refusal.code == "NOGROUP" => return make_groups(inner).await,
+        reply => PendingRequestStream::all(reply)?,
+    };
+    let mut unseen = Vec::new();
+    for each in pending {
+        let id = StreamId::parse(each.message_id.as_bytes())?;
+        if !inner.holds(id) {
+            let deliveries = u32::try_from(each.times_delivered).unwrap_or(u32::MAX);
+            unseen.push((id, deliveries));
+        }
+    }
+    if unseen.is_empty() {
+        return Ok(());
+    }
+    let fetch = unseen
+        .iter()
+        .map(|(id, _)| commands::entry(&place.request_stream, *id));
+    let replies = place.client.send(fetch.collect()).await?;
+    let mut entries = Vec::new();
+    for ((_, deliveries), reply) in unseen.into_iter().zip(replies) {
+        // One that is gone was withdrawn by its caller, or waits to be acknowledged by others.
+        entries.extend(Entry::all(reply)?.pop().map(|entry| (entry, deliveries)));
+    }
+    inner.deliver(entries);
+    Ok(())
+}

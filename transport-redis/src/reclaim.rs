@@ -1,0 +1,168 @@
+//! What keeps requests from being lost or left behind: leases kept and taken over, entries given
+//! back, acknowledgements that wait for their Python caller.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dynamic_batcher::{Error, Result};
+use tokio::time::{Instant, sleep};
+
+use crate::commands;
+use crate::entry::{Entry, StreamId};
+use crate::source::{Inner, Place};
+use crate::value::Value;
+
+/// How often it is seen whether Python callers have taken their answers.
+const ACKNOWLEDGE_EVERY: Duration = Duration::from_millis(500);
+/// The Python package's name for every consumer, where the group has its default name.
+const PYTHON_CONSUMER: &str = "processor";
+/// The most entries taken over at a time.
+const TAKEN: usize = 64;
+
+/// Keeps the leases of what is held, takes over what others let lapse, acknowledges what has been
+/// seen: for as long as the consumer is there.
+pub(crate) async fn keep(inner: Arc<Inner>) {
+    let every = inner.place.lease / 3;
+    let mut due = Instant::now();
+    loop {
+        let kept = async {
+            give_back_dropped(&inner).await?;
+            acknowledge_seen(&inner).await?;
+            if Instant::now() >= due {
+                keep_leases(&inner).await?;
+                take_over(&inner).await?;
+                due = Instant::now() + every;
+            }
+            Ok::<(), Error>(())
+        };
+        if let Err(error) = kept.await {
+            tracing::debug!("keeping leases failed, trying again: {error}");
+        }
+        sleep(ACKNOWLEDGE_EVERY.min(every)).await;
+    }
+}
+
+async fn keep_leases(inner: &Inner) -> Result<()> {
+    let place = &inner.place;
+    let held = inner.held();
+    if held.is_empty() {
+        return Ok(());
+    }
+    let keep = commands::keep(&place.request_stream, &place.group, &place.consumer, held);
+    for reply in place.client.send(vec![keep]).await? {
+        reply.accepted()?;
+    }
+    Ok(())
+}
+
+/// Takes over entries whose lease has lapsed, no more than are wanted. They count as delivered once
+/// more. Whether there may be others.
+async fn take_over(inner: &Arc<Inner>) -> Result<bool> {
+    let place = &inner.place;
+    let wanted = inner.wanted().min(TAKEN);
+    if wanted == 0 {
+        return Ok(true);
+    }
+    let take = commands::take_over(
+        &place.request_stream,
+        &place.group,
+        &place.consumer,
+        place.lease,
+        place.grace,
+        wanted,
+        PYTHON_CONSUMER,
+    );
+    let reply = place.client.send(vec![take]).await?.pop();
+    let mut taken = Vec::new();
+    for each in reply.unwrap_or(Value::Nil).list()? {
+        let mut parts = each.list()?.into_iter().skip(1);
+        let before = parts.next().unwrap_or(Value::Nil).int()?;
+        let entry = Entry::all(Value::List(parts.collect()))?;
+        let deliveries = u32::try_from(before.saturating_add(1)).unwrap_or(u32::MAX);
+        taken.extend(entry.into_iter().map(|entry| (entry, deliveries)));
+    }
+    let count = taken.len();
+    if count > 0 {
+        inner.deliver(taken);
+    }
+    Ok(count == wanted)
+}
+
+/// Somebody has given entries back, and says so on a stream of its own.
+pub(crate) async fn take_given_back(inner: &Arc<Inner>, notices: Vec<StreamId>) -> Result<()> {
+    let place = &inner.place;
+    let stream = &place.again_stream;
+    let mut commands = vec![
+        commands::acknowledge(stream, &place.group, notices.iter().copied()),
+        commands::delete_entries(stream, notices),
+    ];
+    if take_over(inner).await? {
+        // The others are for somebody who wants them.
+        commands.push(notice(place));
+    }
+    for reply in place.client.send(commands).await? {
+        reply.accepted()?;
+    }
+    Ok(())
+}
+
+/// Gives entries back, each with the deliveries that count, so that another consumer has them at
+/// once.
+pub(crate) async fn give_back(place: &Place, entries: Vec<(StreamId, u32)>) -> Result<()> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let commands = entries.into_iter().map(|(id, deliveries)| {
+        commands::give_back(
+            &place.request_stream,
+            &place.group,
+            &place.consumer,
+            id,
+            place.lease,
+            deliveries,
+        )
+    });
+    let mut commands: Vec<_> = commands.collect();
+    commands.push(notice(place));
+    for reply in place.client.send(commands).await? {
+        reply.accepted()?;
+    }
+    Ok(())
+}
+
+/// Gives back the entries whose tickets were dropped.
+pub(crate) async fn give_back_dropped(inner: &Inner) -> Result<()> {
+    give_back(&inner.place, inner.take_dropped()).await
+}
+
+fn notice(place: &Place) -> commands::Command {
+    let fields = ["from".into(), place.consumer.clone().into_bytes()];
+    commands::add(&place.again_stream, fields)
+}
+
+/// Acknowledges the entries of Python callers that have taken their answers, or had time enough to.
+/// True when none is left.
+pub(crate) async fn acknowledge_seen(inner: &Inner) -> Result<bool> {
+    let place = &inner.place;
+    let waiting = inner.unacknowledged();
+    if waiting.is_empty() {
+        return Ok(true);
+    }
+    let look = waiting.iter().map(|(id, _)| commands::has_response(*id));
+    let there = place.client.send(look.collect()).await?;
+    let mut seen = Vec::new();
+    for ((id, since), there) in waiting.iter().zip(there) {
+        if there.int()? == 0 || since.elapsed() >= place.grace {
+            seen.push(*id);
+        }
+    }
+    if !seen.is_empty() {
+        let ids = seen.iter().copied();
+        let acknowledge = commands::acknowledge(&place.request_stream, &place.group, ids);
+        for reply in place.client.send(vec![acknowledge]).await? {
+            reply.accepted()?;
+        }
+        inner.acknowledged(&seen);
+    }
+    Ok(seen.len() == waiting.len())
+}

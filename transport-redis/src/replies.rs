@@ -1,0 +1,259 @@
+//! Receives answers, from whichever place they come first: the reply stream of this caller, or the
+//! string key named like the request's id, which a Python processor sets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dynamic_batcher::{Error, ErrorKind, Reply, Result};
+use tokio::time::{Instant, sleep};
+
+use crate::client::{Client, Dedicated};
+use crate::commands::{self, REPLY_STREAM_EXPIRY};
+use crate::entry::{Entry, StreamId};
+use crate::outstanding::Outstanding;
+use crate::reply;
+use crate::value::Value;
+
+/// How long a read of the reply stream blocks.
+const BLOCK: Duration = Duration::from_secs(5);
+/// What a reply may take beyond that.
+const SLACK: Duration = Duration::from_secs(5);
+const ENTRIES: usize = 1_000;
+/// How often at most what has been read is trimmed, and at least the expiry is put off.
+const TRIM_EVERY: Duration = Duration::from_millis(100);
+const REFRESH_EVERY: Duration = Duration::from_secs(15);
+/// The pause before connecting again doubles from the first to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The longest interval at which keys are looked at while answers come on the stream.
+const LONGEST_SWEEP: Duration = Duration::from_secs(1);
+/// How long after an answer in a key the shortest interval holds.
+const KEYS_REMEMBERED: Duration = Duration::from_secs(10);
+/// The most keys that one look takes.
+const SWEPT: usize = 1_000;
+
+/// What the two places of answers have in common.
+pub(crate) struct Answers {
+    pub(crate) client: Arc<dyn Client>,
+    pub(crate) outstanding: Arc<Outstanding>,
+    pub(crate) request_stream: String,
+    pub(crate) group: String,
+    pub(crate) reply_stream: String,
+    /// The shortest interval at which keys are looked at.
+    pub(crate) delay: Duration,
+}
+
+impl Answers {
+    /// Reads the reply stream for ever.
+    pub(crate) async fn read_stream(self: Arc<Self>) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.read_connection().await {
+                Ok(()) => pause = FIRST_PAUSE,
+                Err(error) => {
+                    tracing::warn!("reading replies failed, trying again in {pause:?}: {error}");
+                    sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// Reads on one connection, until the stream has to be made again.
+    async fn read_connection(&self) -> Result<()> {
+        self.make_stream().await?;
+        let mut connection = self.client.dedicated().await?;
+        // What is there was not trimmed, so it was not read, or its trimming was lost.
+        let mut last = StreamId::MIN;
+        let mut refreshed = Instant::now();
+        let mut trimmed = Instant::now();
+        let mut untrimmed = false;
+        loop {
+            if let Some(read) = self.read_some(&mut *connection, last).await? {
+                last = read;
+                untrimmed = true;
+            }
+            let mut upkeep = Vec::new();
+            if untrimmed && trimmed.elapsed() >= TRIM_EVERY {
+                upkeep.push(commands::trim_before(&self.reply_stream, last.next()));
+                trimmed = Instant::now();
+                untrimmed = false;
+            }
+            let refresh = refreshed.elapsed() >= REFRESH_EVERY;
+            if refresh {
+                upkeep.push(commands::expire(&self.reply_stream, REPLY_STREAM_EXPIRY));
+                refreshed = Instant::now();
+            }
+            if upkeep.is_empty() {
+                continue;
+            }
+            let done = self.client.send(upkeep).await?.pop();
+            // The server has lost it, and with it perhaps everything: the look at the keys finds
+            // out what became of the requests.
+            if refresh && done == Some(Value::Int(0)) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Makes the stream, however often that takes.
+    pub(crate) async fn make_stream_at_last(&self) {
+        let mut pause = FIRST_PAUSE;
+        while let Err(error) = self.make_stream().await {
+            tracing::warn!("no place for replies yet, trying again in {pause:?}: {error}");
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Makes the stream, empty: processors answer only where there is one.
+    async fn make_stream(&self) -> Result<()> {
+        let stream = &self.reply_stream;
+        let seed = ["made".into(), "1".into()];
+        let replies = self.client.send(vec![
+            commands::add(stream, seed),
+            commands::expire(stream, REPLY_STREAM_EXPIRY),
+        ]);
+        for reply in replies.await? {
+            reply.accepted()?;
+        }
+        Ok(())
+    }
+
+    /// Waits for entries and ends their calls; the last one's id.
+    async fn read_some(
+        &self,
+        connection: &mut dyn Dedicated,
+        after: StreamId,
+    ) -> Result<Option<StreamId>> {
+        let read = commands::read(&self.reply_stream, after, ENTRIES, BLOCK);
+        let reply = connection.send(read, BLOCK + SLACK).await?;
+        let mut last = None;
+        for (_, entries) in Entry::by_stream(reply)? {
+            last = self.route(entries).or(last);
+        }
+        Ok(last)
+    }
+
+    fn route(&self, entries: Vec<Entry>) -> Option<StreamId> {
+        let mut last = None;
+        for Entry { id, fields } in entries {
+            last = Some(id);
+            for (idem, outcome) in reply::parse(fields) {
+                self.outstanding.end(idem, outcome);
+            }
+        }
+        last
+    }
+
+    /// Looks at the keys for ever: often while answers are found there, seldom while they come on
+    /// the stream, not at all while nothing is outstanding.
+    pub(crate) async fn sweep_keys(self: Arc<Self>) {
+        let mut interval = self.delay;
+        let mut found_last: Option<Instant> = None;
+        loop {
+            if self.outstanding.is_empty() {
+                self.outstanding.any.notified().await;
+                continue;
+            }
+            sleep(interval).await;
+            let slow = interval >= LONGEST_SWEEP;
+            let found = match self.sweep(slow).await {
+                Ok(found) => found,
+                Err(error) => {
+                    tracing::debug!("looking for answers failed: {error}");
+                    false
+                }
+            };
+            if found {
+                found_last = Some(Instant::now());
+            }
+            let keys_answer = found_last.is_some_and(|at| at.elapsed() < KEYS_REMEMBERED);
+            interval = if keys_answer {
+                self.delay
+            } else {
+                (interval * 2).min(LONGEST_SWEEP.max(self.delay))
+            };
+        }
+    }
+
+    /// Looks once; whether an answer was found. A thorough look also finds what was lost.
+    async fn sweep(&self, thorough: bool) -> Result<bool> {
+        let known = self.outstanding.with_ids(SWEPT);
+        if known.is_empty() {
+            return Ok(false);
+        }
+        let requests: Vec<_> = known.iter().map(|(idem, id, _)| (*idem, *id)).collect();
+        let found = self.take_from_keys(&requests).await?;
+        if thorough {
+            // Who has been sent just now may be answered just now.
+            let old = known
+                .into_iter()
+                .filter(|(_, _, sent)| sent.elapsed() >= LONGEST_SWEEP);
+            let old: Vec<_> = old.map(|(idem, id, _)| (idem, id)).collect();
+            self.find_lost(&old).await?;
+        }
+        Ok(found)
+    }
+
+    /// Takes the answers that are there from the keys of these requests.
+    async fn take_from_keys(&self, requests: &[(u64, StreamId)]) -> Result<bool> {
+        let ids = requests.iter().map(|(_, id)| *id);
+        let replies = self.client.send(vec![commands::get_responses(ids)]).await?;
+        let values = replies.into_iter().next().unwrap_or(Value::Nil).list()?;
+        let mut taken = Vec::new();
+        for ((idem, id), value) in requests.iter().zip(values) {
+            if let Some(json) = value.optional_text()? {
+                taken.push(*id);
+                self.outstanding.end(*idem, Ok(Reply::new(json, None)));
+            }
+        }
+        if taken.is_empty() {
+            return Ok(false);
+        }
+        // A Python processor never acknowledges.
+        let cleaned = self.client.send(vec![
+            commands::delete_responses(taken.iter().copied()),
+            commands::acknowledge(&self.request_stream, &self.group, taken),
+        ]);
+        cleaned.await?;
+        Ok(true)
+    }
+
+    /// Ends the calls of those requests that are nowhere: in this order, so that no answer is
+    /// overlooked: neither on the stream nor pending, no reply, no response key.
+    async fn find_lost(&self, requests: &[(u64, StreamId)]) -> Result<()> {
+        if requests.is_empty() {
+            return Ok(());
+        }
+        let ids = requests.iter().map(|(_, id)| *id);
+        let find = commands::find_missing(&self.request_stream, &self.group, ids);
+        let replies = self.client.send(vec![find]).await?;
+        let mut missing = Vec::new();
+        for id in replies.into_iter().next().unwrap_or(Value::Nil).list()? {
+            missing.push(StreamId::parse(&id.text()?)?);
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let unread = commands::range(&self.reply_stream, StreamId::MIN);
+        let replies = self.client.send(vec![unread]).await?;
+        self.route(Entry::all(
+            replies.into_iter().next().unwrap_or(Value::Nil),
+        )?);
+        let missing: Vec<_> = requests
+            .iter()
+            .filter(|(_, id)| missing.contains(id))
+            .copied()
+            .collect();
+        self.take_from_keys(&missing).await?;
+        for (idem, id) in missing {
+            let error = Error::new(
+                ErrorKind::Lost,
+                format!("its entry {id} was removed from the stream before it was answered"),
+            );
+            self.outstanding.end(idem, Err(error));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,190 @@
+//! A request as it stands on the request stream.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use dynamic_batcher::Result;
+
+use crate::entry::{Entry, unreadable};
+
+/// The request's body, JSON: the one field that the Python package knows.
+const BODY: &str = "body";
+/// The version of the extension fields. Without it an entry comes from a Python caller.
+const VERSION: &str = "v";
+const REPLY_TO: &str = "reply_to";
+const IDEM: &str = "idem";
+const TIMEOUT: &str = "timeout_ms";
+
+/// Who asked, and so how the answer goes back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// A Python caller: a string key named like the entry's id, and `null` for any failure.
+    Documented,
+    /// A caller of ours: its reply stream, and its name for the request.
+    Stream { reply_to: String, idem: String },
+}
+
+/// A request as a processor reads it.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) body: Vec<u8>,
+    /// How long the caller waits, from the id's milliseconds; a Python caller does not say.
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// The fields of a request of ours, as XADD takes them.
+pub(crate) fn fields(body: Vec<u8>, reply_to: &str, idem: u64, timeout: Duration) -> [Vec<u8>; 10] {
+    let millis = timeout.as_millis().to_string();
+    [
+        BODY.into(),
+        body,
+        VERSION.into(),
+        "1".into(),
+        REPLY_TO.into(),
+        reply_to.into(),
+        IDEM.into(),
+        idem.to_string().into(),
+        TIMEOUT.into(),
+        millis.into(),
+    ]
+}
+
+impl Request {
+    /// Reads a request. Of what is wrong with it, the caller that can be told is told.
+    ///
+    /// `is_reply_stream` says whether a name has the shape of a reply stream of this request
+    /// stream: an answer goes nowhere else, whatever an entry asks for.
+    pub(crate) fn parse(
+        entry: Entry,
+        is_reply_stream: impl Fn(&str) -> bool,
+    ) -> (Caller, Result<Self>) {
+        let mut body = None;
+        let mut ours = HashMap::new();
+        for (name, value) in entry.fields {
+            match std::str::from_utf8(&name) {
+                // Of several the last counts, as in the Python package.
+                Ok(BODY) => body = Some(value),
+                Ok(name @ (VERSION | REPLY_TO | IDEM | TIMEOUT)) => {
+                    ours.insert(
+                        name.to_owned(),
+                        String::from_utf8(value).unwrap_or_default(),
+                    );
+                }
+                _ => {}
+            }
+        }
+        let caller = match (
+            ours.remove(VERSION),
+            ours.remove(REPLY_TO),
+            ours.remove(IDEM),
+        ) {
+            (Some(_), Some(reply_to), Some(idem)) if is_reply_stream(&reply_to) => {
+                Caller::Stream { reply_to, idem }
+            }
+            (None, _, _) => Caller::Documented,
+            (Some(_), _, _) => {
+                let error = unreadable("the entry says `v` without a usable `reply_to` and `idem`");
+                return (Caller::Documented, Err(error));
+            }
+        };
+        let Some(body) = body else {
+            let error = unreadable(format!("the entry has no field `{BODY}`"));
+            return (caller, Err(error));
+        };
+        let timeout = ours.remove(TIMEOUT).map(|text| text.parse());
+        let timeout = match timeout.transpose() {
+            Ok(millis) => millis.map(Duration::from_millis),
+            Err(_) => {
+                let error = unreadable(format!("the entry's `{TIMEOUT}` is no number"));
+                return (caller, Err(error));
+            }
+        };
+        let request = Self { body, timeout };
+        (caller, Ok(request))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dynamic_batcher::ErrorKind;
+
+    use super::*;
+    use crate::entry::StreamId;
+
+    fn entry(fields: &[(&str, &str)]) -> Entry {
+        let bytes = |text: &str| text.as_bytes().to_vec();
+        Entry {
+            id: StreamId::MIN,
+            fields: fields
+                .iter()
+                .map(|(name, value)| (bytes(name), bytes(value)))
+                .collect(),
+        }
+    }
+
+    fn parse(fields: &[(&str, &str)]) -> (Caller, Result<Request>) {
+        Request::parse(entry(fields), |name| name == "reply")
+    }
+
+    #[test]
+    fn a_request_of_ours_comes_back_as_it_was_sent() {
+        let sent = fields(b"[1]".to_vec(), "reply", 7, Duration::from_millis(1_500));
+        let sent: Vec<_> = sent.map(|field| String::from_utf8(field).unwrap()).to_vec();
+        let pairs: Vec<_> = sent
+            .chunks_exact(2)
+            .map(|pair| (&*pair[0], &*pair[1]))
+            .collect();
+        let (caller, request) = parse(&pairs);
+        let request = request.unwrap();
+        assert_eq!(request.body, b"[1]");
+        assert_eq!(request.timeout, Some(Duration::from_millis(1_500)));
+        let idem = "7".to_owned();
+        let reply_to = "reply".to_owned();
+        assert_eq!(caller, Caller::Stream { reply_to, idem });
+    }
+
+    #[test]
+    fn an_entry_without_v_is_a_python_callers_whatever_else_it_says() {
+        for fields in [
+            &[("body", "1")][..],
+            &[("other", "x"), ("body", "0"), ("body", "1")],
+            &[("body", "1"), ("reply_to", "reply"), ("idem", "7")],
+        ] {
+            let (caller, request) = parse(fields);
+            assert_eq!(caller, Caller::Documented);
+            let request = request.unwrap();
+            // Of two bodies the last counts, as in the Python package.
+            assert_eq!((&*request.body, request.timeout), (&b"1"[..], None));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_entry_is_told_to_whom_it_can_be() {
+        let ours = ("v", "1");
+        let to = ("reply_to", "reply");
+        let idem = ("idem", "7");
+        let cases = [
+            (vec![("other", "1")], false),
+            (vec![ours, to, idem], true),
+            (
+                vec![("body", "1"), ours, to, idem, ("timeout_ms", "soon")],
+                true,
+            ),
+            // An answer goes to reply streams of this request stream, and nowhere else.
+            (
+                vec![("body", "1"), ours, ("reply_to", "request"), idem],
+                false,
+            ),
+            (vec![("body", "1"), ours, to], false),
+        ];
+        for (fields, can_be_told) in cases {
+            let (caller, request) = parse(&fields);
+            assert_eq!(
+                matches!(caller, Caller::Stream { .. }),
+                can_be_told,
+                "{fields:?}"
+            );
+            assert_eq!(request.unwrap_err().kind(), ErrorKind::Decode, "{fields:?}");
+        }
+    }
+}

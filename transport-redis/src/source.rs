@@ -1,0 +1,370 @@
+//! The processor's side: one consumer of the group.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use dynamic_batcher::{Answer, BatchInfo, CallMeta, Consumer, Delivery, Error, ErrorKind, Result};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::client::Client;
+use crate::clock::Clock;
+use crate::commands;
+use crate::entry::{Entry, StreamId};
+use crate::reader;
+use crate::reclaim;
+use crate::reply::{self, Outgoing};
+use crate::request::{Caller, Request};
+use crate::types::ResponseStream;
+
+/// How long a Python caller waits at the most: twice its default timeout.
+const PYTHON_PATIENCE: Duration = Duration::from_secs(200);
+/// What a Python caller reads as the failure of its request.
+const FAILED: &str = "null";
+
+/// What a consumer is called, where it reads, and how long it holds what it has read.
+pub(crate) struct Place {
+    pub(crate) client: Arc<dyn Client>,
+    pub(crate) clock: Clock,
+    pub(crate) request_stream: String,
+    /// Tells a waiting consumer that something was given back.
+    pub(crate) again_stream: String,
+    pub(crate) reply_prefix: String,
+    pub(crate) group: String,
+    pub(crate) consumer: String,
+    pub(crate) lease: Duration,
+    pub(crate) grace: Duration,
+    pub(crate) max_deliveries: u32,
+}
+
+/// One processor's hold on the request stream.
+pub struct RedisConsumer {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) place: Place,
+    inbox: Mutex<Inbox>,
+    /// Something has been read.
+    pub(crate) readable: Notify,
+    /// Something is wanted.
+    pub(crate) wanted: Notify,
+}
+
+#[derive(Default)]
+struct Inbox {
+    ready: VecDeque<RawDelivery>,
+    wanted: usize,
+    /// What this consumer answers for, until it has: its lease is kept.
+    held: HashMap<StreamId, ()>,
+    /// Dropped without an answer: to be given back, each with its deliveries.
+    dropped: Vec<(StreamId, u32)>,
+    /// Answered to Python callers, which may still look for them among the pending; since when.
+    unacknowledged: VecDeque<(StreamId, Instant)>,
+    /// Why nothing will be read any more.
+    failed: Option<Error>,
+    tasks: Vec<AbortHandle>,
+}
+
+type RawDelivery = Delivery<Vec<u8>, RedisTicket>;
+
+/// An entry that a processor has.
+pub struct RedisTicket {
+    id: StreamId,
+    caller: Caller,
+    deliveries: u32,
+    /// `None` once it was answered or given back.
+    inner: Option<Arc<Inner>>,
+}
+
+impl RedisConsumer {
+    pub(crate) fn new(place: Place) -> Self {
+        let inner = Inner {
+            place,
+            inbox: Mutex::default(),
+            readable: Notify::new(),
+            wanted: Notify::new(),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Starts the tasks on the current runtime, the first time.
+    fn start(&self) -> Result<()> {
+        let mut inbox = self.inner.lock();
+        if !inbox.tasks.is_empty() {
+            return Ok(());
+        }
+        let runtime =
+            Handle::try_current().map_err(|error| Error::with_source(ErrorKind::Config, error))?;
+        let reader = runtime.spawn(reader::read(Arc::clone(&self.inner)));
+        let keeper = runtime.spawn(reclaim::keep(Arc::clone(&self.inner)));
+        inbox.tasks = vec![reader.abort_handle(), keeper.abort_handle()];
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// How many entries are wanted.
+    pub(crate) fn wanted(&self) -> usize {
+        self.lock().wanted
+    }
+
+    /// Takes in entries that were read or taken over, each with the number of its delivery.
+    pub(crate) fn deliver(self: &Arc<Self>, entries: impl IntoIterator<Item = (Entry, u32)>) {
+        let place = &self.place;
+        let mut inbox = self.lock();
+        for (entry, deliveries) in entries {
+            let id = entry.id;
+            if inbox.held.insert(id, ()).is_some() {
+                continue;
+            }
+            let is_reply_stream = |name: &str| is_reply_stream(&place.reply_prefix, name);
+            let (caller, request) = Request::parse(entry, is_reply_stream);
+            let timeout = request.as_ref().ok().and_then(|request| request.timeout);
+            let sent = place.clock.instant(id.millis);
+            let meta = CallMeta::sent_at(sent, timeout.unwrap_or(PYTHON_PATIENCE))
+                .attempt(deliveries, deliveries >= place.max_deliveries);
+            let ticket = RedisTicket {
+                id,
+                caller,
+                deliveries,
+                inner: Some(Arc::clone(self)),
+            };
+            let payload = request.map(|request| request.body);
+            inbox.wanted = inbox.wanted.saturating_sub(1);
+            inbox.ready.push_back(Delivery::new(payload, ticket, meta));
+        }
+        drop(inbox);
+        self.readable.notify_one();
+    }
+
+    /// Nothing will be read any more.
+    pub(crate) fn fail(&self, error: Error) {
+        self.lock().failed = Some(error);
+        self.readable.notify_one();
+    }
+
+    pub(crate) fn holds(&self, id: StreamId) -> bool {
+        let inbox = self.lock();
+        let unacknowledged = || inbox.unacknowledged.iter().any(|(each, _)| *each == id);
+        inbox.held.contains_key(&id) || unacknowledged()
+    }
+
+    pub(crate) fn held(&self) -> Vec<StreamId> {
+        self.lock().held.keys().copied().collect()
+    }
+
+    pub(crate) fn take_dropped(&self) -> Vec<(StreamId, u32)> {
+        std::mem::take(&mut self.lock().dropped)
+    }
+
+    pub(crate) fn unacknowledged(&self) -> Vec<(StreamId, Instant)> {
+        self.lock().unacknowledged.iter().copied().collect()
+    }
+
+    pub(crate) fn acknowledged(&self, ids: &[StreamId]) {
+        let mut inbox = self.lock();
+        inbox.unacknowledged.retain(|(id, _)| !ids.contains(id));
+    }
+
+    /// No code of the user's runs under the lock, so a poisoned one means nothing.
+    fn lock(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a name is that of a reply stream of this request stream: an answer goes nowhere else.
+fn is_reply_stream(prefix: &str, name: &str) -> bool {
+    name.strip_prefix(prefix).is_some_and(|rest| {
+        (16..=64).contains(&rest.len())
+            && rest
+                .bytes()
+                .all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+    })
+}
+
+impl RedisTicket {
+    /// The ticket's lease ends: it was answered or given back.
+    fn settle(&mut self) {
+        if let Some(inner) = self.inner.take() {
+            inner.lock().held.remove(&self.id);
+        }
+    }
+}
+
+impl Drop for RedisTicket {
+    /// Unanswered, it is given back soon, or by its lease if this process ends first. It may have
+    /// been started, so this time counts as a delivery.
+    fn drop(&mut self) {
+        if let Some(inner) = self.inner.take() {
+            let mut inbox = inner.lock();
+            inbox.held.remove(&self.id);
+            inbox.dropped.push((self.id, self.deliveries));
+        }
+    }
+}
+
+impl Consumer<Vec<u8>, Vec<u8>> for RedisConsumer {
+    type Ticket = RedisTicket;
+
+    async fn recv(&self, into: &mut Vec<RawDelivery>, max: usize, wait: Duration) -> Result<bool> {
+        self.start()?;
+        let waited = async {
+            loop {
+                let readable = self.inner.readable.notified();
+                let taken = {
+                    let mut inbox = self.inner.lock();
+                    if let (true, Some(error)) = (inbox.ready.is_empty(), &inbox.failed) {
+                        return Err(error.clone());
+                    }
+                    let count = inbox.ready.len().min(max);
+                    inbox.wanted = if count == 0 { max } else { 0 };
+                    inbox.ready.drain(..count).collect::<Vec<_>>()
+                };
+                if !taken.is_empty() {
+                    return Ok(taken);
+                }
+                self.inner.wanted.notify_one();
+                readable.await;
+            }
+        };
+        if let Ok(taken) = timeout(wait, waited).await {
+            into.extend(taken?);
+        }
+        Ok(true)
+    }
+
+    async fn reply(
+        &self,
+        batch: Option<Arc<BatchInfo>>,
+        answers: Vec<Answer<Vec<u8>, RedisTicket>>,
+    ) -> Result<()> {
+        let place = &self.inner.place;
+        let mut commands = Vec::new();
+        let mut finished = Vec::new();
+        let mut seen_later = Vec::new();
+        let mut streams: HashMap<String, Vec<Outgoing>> = HashMap::new();
+        let mut tickets = Vec::with_capacity(answers.len());
+        for (position, answer) in (0..).zip(answers) {
+            let Answer {
+                ticket,
+                outcome,
+                queued,
+                ..
+            } = answer;
+            match &ticket.caller {
+                Caller::Documented => {
+                    let json = outcome.unwrap_or_else(|error| {
+                        tracing::warn!(
+                            "the request {} of a Python caller failed: {error}",
+                            ticket.id
+                        );
+                        FAILED.into()
+                    });
+                    commands.push(commands::set_response(ResponseStream {
+                        stream_id: ticket.id.to_string(),
+                        body: json,
+                    }));
+                    seen_later.push(ticket.id);
+                }
+                Caller::Stream { reply_to, idem } => {
+                    let outgoing = Outgoing {
+                        idem: idem.clone(),
+                        outcome,
+                        position,
+                        queued,
+                    };
+                    streams.entry(reply_to.clone()).or_default().push(outgoing);
+                    finished.push(ticket.id);
+                }
+            }
+            tickets.push(ticket);
+        }
+        for (stream, replies) in streams {
+            let entries = reply::entries(batch.as_deref(), replies).into_iter();
+            commands.extend(entries.map(|fields| commands::add_if_there(&stream, fields)));
+        }
+        // The answers first: a death in between means a second delivery, never a lost reply.
+        let ids = || tickets.iter().map(|ticket| ticket.id);
+        if !finished.is_empty() {
+            let acknowledge = commands::acknowledge(&place.request_stream, &place.group, finished);
+            commands.push(acknowledge);
+        }
+        commands.push(commands::delete_entries(&place.request_stream, ids()));
+        // Of an entry that its caller looks for among the pending ones the lease is kept no longer.
+        let now = Instant::now();
+        let seen_later = seen_later.into_iter().map(|id| (id, now));
+        self.inner.lock().unacknowledged.extend(seen_later);
+        let replies = place.client.send(commands).await?;
+        tickets.iter_mut().for_each(RedisTicket::settle);
+        for reply in replies {
+            reply.accepted()?;
+        }
+        Ok(())
+    }
+
+    async fn release(&self, deliveries: Vec<RawDelivery>) -> Result<()> {
+        give_back(&self.inner.place, deliveries).await
+    }
+
+    async fn detach(self) -> Result<()> {
+        let unread = {
+            let mut inbox = self.inner.lock();
+            inbox.tasks.drain(..).for_each(|task| task.abort());
+            std::mem::take(&mut inbox.ready)
+        };
+        let place = &self.inner.place;
+        // A read that was cut off may have taken entries that nobody here has seen.
+        reader::take_own_pending(&self.inner).await?;
+        let unseen = std::mem::take(&mut self.inner.lock().ready);
+        give_back(place, unread.into_iter().chain(unseen).collect()).await?;
+        reclaim::give_back_dropped(&self.inner).await?;
+        while !reclaim::acknowledge_seen(&self.inner).await? {
+            sleep(Duration::from_millis(20)).await;
+        }
+        let leave = commands::leave(&place.request_stream, &place.group, &place.consumer);
+        let leave_again = commands::leave(&place.again_stream, &place.group, &place.consumer);
+        place.client.send(vec![leave, leave_again]).await?;
+        Ok(())
+    }
+}
+
+/// Gives back what was read and not started: this time does not count as a delivery.
+async fn give_back(place: &Place, mut deliveries: Vec<RawDelivery>) -> Result<()> {
+    let entries = deliveries.iter().map(|each| {
+        let RedisTicket { id, deliveries, .. } = each.ticket;
+        (id, deliveries.saturating_sub(1))
+    });
+    reclaim::give_back(place, entries.collect()).await?;
+    deliveries.iter_mut().for_each(|each| each.ticket.settle());
+    Ok(())
+}
+
+impl Drop for RedisConsumer {
+    fn drop(&mut self) {
+        let tasks = std::mem::take(&mut self.inner.lock().tasks);
+        tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+impl fmt::Debug for RedisConsumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisConsumer")
+            .field("consumer", &self.inner.place.consumer)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RedisTicket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisTicket")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}

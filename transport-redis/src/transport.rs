@@ -1,0 +1,285 @@
+//! The transport: one object for callers and processors, over either client crate.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use dynamic_batcher::{
+    CallMeta, Coded, Decode, Encode, Error, ErrorKind, Json, Reply, Result, Source, Transport,
+};
+
+use crate::caller::{Caller, random_name};
+use crate::client::Client;
+use crate::clock::Clock;
+use crate::commands;
+use crate::config::RedisConfig;
+use crate::keys::Keys;
+use crate::source::{Place, RedisConsumer};
+use crate::value::Value;
+
+/// How long a processor may be silent before others take its requests over.
+const LEASE: Duration = Duration::from_secs(30);
+/// How long a Python caller has to see its entry pending after it was answered.
+const GRACE: Duration = Duration::from_secs(60);
+/// After so many deliveries a request runs alone.
+const MAX_DELIVERIES: u32 = 3;
+/// The oldest server with all commands that are used.
+const OLDEST_SERVER: (u32, u32) = (6, 2);
+
+/// Everything over bytes, shared by all handles.
+#[derive(Clone)]
+pub(crate) struct RedisWire(Arc<Shared>);
+
+struct Shared {
+    client: Arc<dyn Client>,
+    config: RedisConfig,
+    keys: Keys,
+    clock: Clock,
+    /// Made with the first call.
+    caller: OnceLock<Caller>,
+}
+
+impl RedisWire {
+    /// Checks the server and the names, and makes what is missing there.
+    async fn open(client: Arc<dyn Client>, config: RedisConfig) -> Result<Self> {
+        let keys = Keys::new(config.stream_key_request.clone())?;
+        let response = commands::create_group_at_end(
+            &config.stream_key_response,
+            &config.stream_group_batcher,
+        );
+        let replies = client.send(vec![
+            commands::server_info(),
+            commands::create_group(keys.request(), &config.stream_group_processor),
+            commands::create_group(&keys.again(), &config.stream_group_processor),
+            response,
+        ]);
+        let mut replies = replies.await?.into_iter();
+        check_version(replies.next().unwrap_or(Value::Nil))?;
+        for reply in replies {
+            match reply {
+                Value::Refused(refusal) if refusal.code == "BUSYGROUP" => {}
+                reply => drop(reply.accepted()?),
+            }
+        }
+        let clock = Clock::read(&*client).await?;
+        Ok(Self(Arc::new(Shared {
+            client,
+            config,
+            keys,
+            clock,
+            caller: OnceLock::new(),
+        })))
+    }
+
+    fn caller(&self) -> Result<&Caller> {
+        let shared = &self.0;
+        if let Some(caller) = shared.caller.get() {
+            return Ok(caller);
+        }
+        let made = Caller::start(&shared.client, &shared.keys, &shared.config)?;
+        // Of two that are made at the same time one is dropped, and has sent nothing.
+        Ok(shared.caller.get_or_init(|| made))
+    }
+}
+
+fn check_version(info: Value) -> Result<()> {
+    let info = match info.accepted()? {
+        Value::Text(text) => String::from_utf8_lossy(&text).into_owned(),
+        _ => String::new(),
+    };
+    let version = info
+        .lines()
+        .find_map(|line| line.strip_prefix("redis_version:"))
+        .map(str::trim);
+    let numbers = version.and_then(|version| {
+        let mut parts = version.split('.').map(|part| part.parse::<u32>().ok());
+        Some((parts.next()??, parts.next()??))
+    });
+    match numbers {
+        Some(numbers) if numbers >= OLDEST_SERVER => Ok(()),
+        _ => {
+            let (major, minor) = OLDEST_SERVER;
+            let found = version.unwrap_or("of unknown version");
+            Err(Error::new(
+                ErrorKind::Config,
+                format!("the server is {found}, allowed is Redis {major}.{minor} or later"),
+            ))
+        }
+    }
+}
+
+impl Transport<Vec<u8>, Vec<u8>> for RedisWire {
+    async fn call(&self, body: Vec<u8>, meta: CallMeta) -> Result<Reply<Vec<u8>>> {
+        self.caller()?.call(body, meta).await
+    }
+}
+
+impl Source<Vec<u8>, Vec<u8>> for RedisWire {
+    type Consumer = RedisConsumer;
+
+    fn attach(&self) -> RedisConsumer {
+        let shared = &self.0;
+        RedisConsumer::new(Place {
+            client: Arc::clone(&shared.client),
+            clock: shared.clock,
+            request_stream: shared.keys.request().to_owned(),
+            again_stream: shared.keys.again(),
+            reply_prefix: shared.keys.reply(""),
+            group: shared.config.stream_group_processor.clone(),
+            consumer: format!("rust-{}", random_name()),
+            lease: LEASE,
+            grace: GRACE,
+            max_deliveries: MAX_DELIVERIES,
+        })
+    }
+}
+
+/// The Redis transport: callers and processors in different processes, on different hosts, in
+/// different languages.
+///
+/// `C` is the codec of requests and responses, [`Json`] unless something else is said: what the
+/// Python package speaks. Clones are handles of the same connections; one given to a
+/// [`Batcher`](dynamic_batcher::Batcher) sends, one given to a
+/// [`BatchProcessor`](dynamic_batcher::BatchProcessor) serves.
+///
+/// # Delivery
+///
+/// At least once: a request whose processor died is taken over by another after 30 s, and then it
+/// may run a second time. Its caller has one outcome all the same.
+///
+/// # Deadlines
+///
+/// A call ends at its deadline, enforced in the caller's process; a processor does not start a
+/// request whose caller has given up. `Timeout` says `started` of every request that a processor
+/// had, since nobody tells the caller more.
+///
+/// # Examples
+///
+/// ```no_run
+/// use dynamic_batcher::{BatchPolicy, BatchProcessor, Batcher};
+/// use dynamic_batcher_redis::{RedisConfig, RedisTransport};
+///
+/// # async fn example() -> dynamic_batcher::Result<()> {
+/// let transport = RedisTransport::connect(RedisConfig::from_env()?).await?;
+/// // or, with the feature `client-fred`: RedisTransport::connect_fred(config).await?
+/// let batcher: Batcher<Vec<i64>, i64> = Batcher::new(transport.clone());
+/// let processor = BatchProcessor::spawn(transport, BatchPolicy::from_env()?, |batch: Vec<Vec<i64>>| {
+///     batch.iter().map(|values| values.iter().sum()).collect::<Vec<i64>>()
+/// });
+/// assert_eq!(batcher.send(vec![1, 5, 2]).await?, 8);
+/// # drop(processor);
+/// # Ok(())
+/// # }
+/// ```
+pub struct RedisTransport<C = Json>(Coded<RedisWire, C>);
+
+impl RedisTransport {
+    /// Connects through the crate `redis`, with JSON.
+    ///
+    /// # Errors
+    ///
+    /// Within seconds. [`Connection`](ErrorKind::Connection) when the server cannot be reached;
+    /// [`Config`](ErrorKind::Config) when it refuses the password or a command, is no Redis or one
+    /// before 6.2, or when a key is of another type.
+    #[cfg(feature = "client-redis")]
+    pub async fn connect(config: RedisConfig) -> Result<Self> {
+        let client = crate::client::redis::client(&config)?;
+        Self::with_redis(client, config).await
+    }
+
+    /// As [`connect`](Self::connect), with the options of a client of the crate `redis`: TLS, an ACL
+    /// user, a unix socket, as that crate has them. The transport opens connections of its own with
+    /// them; of `config` the names alone count.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    #[cfg(feature = "client-redis")]
+    pub async fn with_redis(client: redis::Client, config: RedisConfig) -> Result<Self> {
+        let client = crate::client::redis::RedisClient::connect(client).await?;
+        Self::open(Arc::new(client), config).await
+    }
+
+    /// Connects through the crate `fred`, with JSON.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    #[cfg(feature = "client-fred")]
+    pub async fn connect_fred(config: RedisConfig) -> Result<Self> {
+        let client = crate::client::fred::client(&config)?;
+        Self::with_fred(&client, config).await
+    }
+
+    /// As [`connect_fred`](Self::connect_fred), with the options of a client of the crate `fred`.
+    /// The transport opens connections of its own with them; of `config` the names alone count.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    #[cfg(feature = "client-fred")]
+    pub async fn with_fred(client: &fred::clients::Client, config: RedisConfig) -> Result<Self> {
+        let client = crate::client::fred::FredClient::connect(client).await?;
+        Self::open(Arc::new(client), config).await
+    }
+
+    #[cfg(any(feature = "client-redis", feature = "client-fred"))]
+    async fn open(client: Arc<dyn Client>, config: RedisConfig) -> Result<Self> {
+        Ok(Self(Coded::new(
+            RedisWire::open(client, config).await?,
+            Json,
+        )))
+    }
+}
+
+impl<C> RedisTransport<C> {
+    /// The same connections with another codec. Python peers speak [`Json`] alone.
+    #[must_use]
+    pub fn with_codec<D>(&self, codec: D) -> RedisTransport<D> {
+        RedisTransport(Coded::new(self.0.inner().clone(), codec))
+    }
+}
+
+impl<Req, Resp, C> Transport<Req, Resp> for RedisTransport<C>
+where
+    C: Encode<Req> + Decode<Resp>,
+    Req: Send,
+    Resp: Send,
+{
+    fn call(&self, req: Req, meta: CallMeta) -> impl Future<Output = Result<Reply<Resp>>> + Send {
+        self.0.call(req, meta)
+    }
+
+    fn call_many(
+        &self,
+        reqs: Vec<Req>,
+        meta: CallMeta,
+    ) -> impl Future<Output = Vec<Result<Reply<Resp>>>> + Send {
+        self.0.call_many(reqs, meta)
+    }
+}
+
+impl<Req, Resp, C> Source<Req, Resp> for RedisTransport<C>
+where
+    C: Decode<Req> + Encode<Resp>,
+    Req: Send,
+    Resp: Send,
+{
+    type Consumer = Coded<RedisConsumer, C>;
+
+    fn attach(&self) -> Self::Consumer {
+        Source::<Req, Resp>::attach(&self.0)
+    }
+}
+
+impl<C> Clone for RedisTransport<C> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<C> fmt::Debug for RedisTransport<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisTransport").finish_non_exhaustive()
+    }
+}

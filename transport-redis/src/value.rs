@@ -1,0 +1,111 @@
+//! A reply of the server, whichever client crate received it.
+
+use dynamic_batcher::{Error, ErrorKind, Result};
+
+/// A reply, with the differences between the versions of the protocol taken out: text is text,
+/// whether it came as a bulk or a simple string, and a map is the list of its keys and values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Value {
+    Nil,
+    Int(i64),
+    Text(Vec<u8>),
+    List(Vec<Self>),
+    /// The server refused the command.
+    Refused(Refusal),
+}
+
+/// An error reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// Its first word: `ERR`, `NOGROUP`, `WRONGTYPE` …
+    pub(crate) code: String,
+    /// What follows.
+    pub(crate) message: String,
+}
+
+impl Refusal {
+    /// Splits the text of an error reply, for a client crate that does not.
+    #[cfg(feature = "client-fred")]
+    pub(crate) fn new(text: &str) -> Self {
+        let (code, message) = text.split_once(' ').unwrap_or((text, ""));
+        Self {
+            code: code.to_owned(),
+            message: message.to_owned(),
+        }
+    }
+}
+
+impl Value {
+    pub(crate) fn int(self) -> Result<i64> {
+        match self {
+            Self::Int(number) => Ok(number),
+            other => Err(other.unexpected("a number")),
+        }
+    }
+
+    pub(crate) fn text(self) -> Result<Vec<u8>> {
+        match self {
+            Self::Text(text) => Ok(text),
+            other => Err(other.unexpected("text")),
+        }
+    }
+
+    /// Text, or `None` where there is nothing.
+    pub(crate) fn optional_text(self) -> Result<Option<Vec<u8>>> {
+        match self {
+            Self::Nil => Ok(None),
+            other => other.text().map(Some),
+        }
+    }
+
+    /// A list; nothing is the empty one, as the server answers reads that found nothing.
+    pub(crate) fn list(self) -> Result<Vec<Self>> {
+        match self {
+            Self::List(values) => Ok(values),
+            Self::Nil => Ok(Vec::new()),
+            other => Err(other.unexpected("a list")),
+        }
+    }
+
+    /// The same, unless the server refused.
+    pub(crate) fn accepted(self) -> Result<Self> {
+        match self {
+            Self::Refused(refusal) => Err(refusal.into()),
+            value => Ok(value),
+        }
+    }
+
+    fn unexpected(self, expected: &str) -> Error {
+        match self {
+            Self::Refused(refusal) => refusal.into(),
+            other => Error::new(
+                ErrorKind::Connection,
+                format!("the server answered {other:?} where {expected} was expected"),
+            ),
+        }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        let Refusal { code, message } = refusal;
+        let advice = match code.as_str() {
+            "NOAUTH" | "WRONGPASS" => ": set the password, REDIS__PASSWORD",
+            "NOPERM" => ": allow the user of this connection that command and key",
+            "WRONGTYPE" => ": another program uses this key, choose another name",
+            "OOM" => ": the server's maxmemory is reached",
+            _ => "",
+        };
+        // These pass by themselves; the others need somebody to change something.
+        let kind = match code.as_str() {
+            "LOADING" | "READONLY" | "OOM" | "BUSY" | "TRYAGAIN" | "MASTERDOWN" | "CLUSTERDOWN" => {
+                ErrorKind::Connection
+            }
+            _ => ErrorKind::Config,
+        };
+        Self::new(
+            kind,
+            format!("the server refused: {code} {message}{advice}"),
+        )
+    }
+}
