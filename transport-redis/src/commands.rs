@@ -27,24 +27,28 @@ return missing";
 /// Takes over entries of the stream KEYS[1] that have been idle in the group ARGV[1] for ARGV[3]
 /// milliseconds, at most ARGV[5] of them, for the consumer ARGV[2]. Those that are gone from the
 /// stream wait for a Python caller to see them pending: they are acknowledged when idle for ARGV[4]
-/// milliseconds, and untouched before. The consumer named ARGV[6], the Python package's, keeps its
-/// entries until then too. Returns for each entry taken its id, its deliveries before, itself.
+/// milliseconds, and untouched before. The consumer named as the group, the Python package's, keeps
+/// its entries until then too. Looks at a bounded number of entries, so as not to hold the server up.
+/// Returns for each entry taken its id, its deliveries before, itself.
 const TAKE_OVER: &str = "\
 local key, group, me = KEYS[1], ARGV[1], ARGV[2]
-local grace = tonumber(ARGV[4])
-local taken = {}
-local pending = redis.pcall('XPENDING', key, group, 'IDLE', ARGV[3], '-', '+', ARGV[5])
-if pending.err then return taken end
-for _, entry in ipairs(pending) do
-  local id, owner, idle, deliveries = entry[1], entry[2], entry[3], entry[4]
-  local there = #redis.call('XRANGE', key, id, id) > 0
-  local python = owner == ARGV[6]
-  if there and (not python or idle >= grace) then
-    local claimed = redis.call('XCLAIM', key, group, me, ARGV[3], id)
-    if #claimed > 0 then taken[#taken + 1] = {id, deliveries, claimed[1]} end
-  elseif not there and idle >= grace then
-    redis.call('XACK', key, group, id)
+local grace, most = tonumber(ARGV[4]), tonumber(ARGV[5])
+local taken, from, seen = {}, '-', 0
+while seen < 2000 do
+  local pending = redis.pcall('XPENDING', key, group, 'IDLE', ARGV[3], from, '+', 100)
+  if pending.err or #pending == 0 then return taken end
+  for _, entry in ipairs(pending) do
+    local id, owner, idle, deliveries = entry[1], entry[2], entry[3], entry[4]
+    local there = #redis.call('XRANGE', key, id, id) > 0
+    if not there then
+      if idle >= grace then redis.call('XACK', key, group, id) end
+    elseif #taken < most and (owner ~= group or idle >= grace) then
+      local claimed = redis.call('XCLAIM', key, group, me, ARGV[3], id)
+      if #claimed > 0 then taken[#taken + 1] = {id, deliveries, claimed[1]} end
+    end
   end
+  seen = seen + #pending
+  from = '(' .. pending[#pending][1]
 end
 return taken";
 
@@ -223,11 +227,10 @@ pub(crate) fn take_over(
     lease: Duration,
     grace: Duration,
     count: usize,
-    python_consumer: &str,
 ) -> Command {
     let take = script(TAKE_OVER, stream).arg(group).arg(consumer);
     let take = take.number(lease.as_millis()).number(grace.as_millis());
-    take.number(count).arg(python_consumer)
+    take.number(count)
 }
 
 /// See [`KEEP`].

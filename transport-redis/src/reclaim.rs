@@ -14,8 +14,6 @@ use crate::value::Value;
 
 /// How often it is seen whether Python callers have taken their answers.
 const ACKNOWLEDGE_EVERY: Duration = Duration::from_millis(500);
-/// The Python package's name for every consumer, where the group has its default name.
-const PYTHON_CONSUMER: &str = "processor";
 /// The most entries taken over at a time.
 const TAKEN: usize = 64;
 
@@ -60,9 +58,6 @@ async fn keep_leases(inner: &Inner) -> Result<()> {
 async fn take_over(inner: &Arc<Inner>) -> Result<bool> {
     let place = &inner.place;
     let wanted = inner.wanted().min(TAKEN);
-    if wanted == 0 {
-        return Ok(true);
-    }
     let take = commands::take_over(
         &place.request_stream,
         &place.group,
@@ -70,7 +65,6 @@ async fn take_over(inner: &Arc<Inner>) -> Result<bool> {
         place.lease,
         place.grace,
         wanted,
-        PYTHON_CONSUMER,
     );
     let reply = place.client.send(vec![take]).await?.pop();
     let mut taken = Vec::new();

@@ -30,7 +30,7 @@ const LONGEST_SWEEP: Duration = Duration::from_secs(1);
 /// How long after an answer in a key the shortest interval holds.
 const KEYS_REMEMBERED: Duration = Duration::from_secs(10);
 /// The most keys that one look takes.
-const SWEPT: usize = 1_000;
+const SWEPT: usize = 10_000;
 
 /// What the two places of answers have in common.
 pub(crate) struct Answers {
@@ -151,14 +151,18 @@ impl Answers {
     pub(crate) async fn sweep_keys(self: Arc<Self>) {
         let mut interval = self.delay;
         let mut found_last: Option<Instant> = None;
+        let mut looked_thoroughly = Instant::now();
         loop {
             if self.outstanding.is_empty() {
                 self.outstanding.any.notified().await;
                 continue;
             }
             sleep(interval).await;
-            let slow = interval >= LONGEST_SWEEP;
-            let found = match self.sweep(slow).await {
+            let thorough = looked_thoroughly.elapsed() >= LONGEST_SWEEP;
+            if thorough {
+                looked_thoroughly = Instant::now();
+            }
+            let found = match self.sweep(thorough).await {
                 Ok(found) => found,
                 Err(error) => {
                     tracing::debug!("looking for answers failed: {error}");
@@ -201,22 +205,27 @@ impl Answers {
         let ids = requests.iter().map(|(_, id)| *id);
         let replies = self.client.send(vec![commands::get_responses(ids)]).await?;
         let values = replies.into_iter().next().unwrap_or(Value::Nil).list()?;
-        let mut taken = Vec::new();
+        let mut answers = Vec::new();
         for ((idem, id), value) in requests.iter().zip(values) {
             if let Some(json) = value.optional_text()? {
-                taken.push(*id);
-                self.outstanding.end(*idem, Ok(Reply::new(json, None)));
+                answers.push((*idem, *id, json));
             }
         }
-        if taken.is_empty() {
+        if answers.is_empty() {
             return Ok(false);
         }
-        // A Python processor never acknowledges.
+        // A Python processor never acknowledges. Cleaned up before the calls are told, after which
+        // this process may end at any time.
+        let ids = || answers.iter().map(|(_, id, _)| *id);
         let cleaned = self.client.send(vec![
-            commands::delete_responses(taken.iter().copied()),
-            commands::acknowledge(&self.request_stream, &self.group, taken),
+            commands::delete_responses(ids()),
+            commands::acknowledge(&self.request_stream, &self.group, ids()),
         ]);
-        cleaned.await?;
+        let cleaned = cleaned.await;
+        for (idem, _, json) in answers {
+            self.outstanding.end(idem, Ok(Reply::new(json, None)));
+        }
+        cleaned?;
         Ok(true)
     }
 

@@ -298,10 +298,10 @@ impl Consumer<Vec<u8>, Vec<u8>> for RedisConsumer {
         }
         commands.push(commands::delete_entries(&place.request_stream, ids()));
         // Of an entry that its caller looks for among the pending ones the lease is kept no longer.
+        let replies = place.client.send(commands).await?;
         let now = Instant::now();
         let seen_later = seen_later.into_iter().map(|id| (id, now));
         self.inner.lock().unacknowledged.extend(seen_later);
-        let replies = place.client.send(commands).await?;
         tickets.iter_mut().for_each(RedisTicket::settle);
         for reply in replies {
             reply.accepted()?;
