@@ -136,11 +136,13 @@ async fn what_is_given_back_is_served_by_another_at_once(stage: Stage) {
     let report = busy.processor.drain(SHORT).await.expect("drained");
     assert_eq!(report.released, 2);
     let left = Instant::now();
-    let batch = controls.next().await;
-    let mut ids = batch.ids();
-    ids.sort_unstable();
-    assert_eq!(ids, [2, 3]);
-    batch.answer();
+    let mut served = Vec::new();
+    // A transport that can delivers again what was given up while it ran: before these, or after.
+    while !(served.contains(&2) && served.contains(&3)) {
+        let batch = controls.next().await;
+        served.extend(batch.ids());
+        batch.answer();
+    }
     assert_all_answered(busy.read, 2..4).await;
     stage.clock.assert_at_once(left);
 }
