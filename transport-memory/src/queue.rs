@@ -14,7 +14,7 @@ use dynamic_batcher::{CallMeta, Error, ErrorKind};
 use crate::admission::Admission;
 use crate::config::{MemoryConfig, OnFull};
 use crate::slot::{Left, Place, Slot};
-use crate::timer::{Arm, Timers};
+use crate::timer::Timers;
 
 /// All state of a transport, under one lock. Nothing here wakes a task or drops a payload: what
 /// would is handed out, to be done when the lock is free.
@@ -109,11 +109,6 @@ impl<Req, Resp> Queue<Req, Resp> {
             slot,
             wake_consumer,
         })
-    }
-
-    /// Has a timer on `runtime` keep a deadline.
-    pub(crate) fn arm(&mut self, runtime: Id, deadline: Instant) -> Arm {
-        self.timers.arm(runtime, deadline)
     }
 
     /// Takes the request that has waited longest, if its caller still waits; `Err` holds one whose

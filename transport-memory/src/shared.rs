@@ -38,7 +38,7 @@ impl<Req: Send + 'static, Resp: Send + 'static> Shared<Req, Resp> {
             let entered = queue.enter(req, meta, call);
             let arm = entered
                 .is_ok()
-                .then(|| queue.arm(runtime.id(), meta.deadline));
+                .then(|| queue.timers.arm(runtime.id(), meta.deadline));
             (entered, arm)
         };
         let Entered {
@@ -86,7 +86,7 @@ impl<Req: Send + 'static, Resp: Send + 'static> Shared<Req, Resp> {
                         }
                     }),
             );
-            queue.arm(runtime.id(), meta.deadline)
+            queue.timers.arm(runtime.id(), meta.deadline)
         };
         drop(refused);
         if wake_consumer {
@@ -103,7 +103,7 @@ impl<Req: Send + 'static, Resp: Send + 'static> Shared<Req, Resp> {
     /// or the call may have come from another.
     pub(crate) fn ensure_timer(self: &Arc<Self>, deadline: Instant) -> Result<()> {
         let runtime = timer::current_runtime()?;
-        let arm = self.lock().arm(runtime.id(), deadline);
+        let arm = self.lock().timers.arm(runtime.id(), deadline);
         self.armed(&runtime, arm)
     }
 

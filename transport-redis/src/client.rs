@@ -35,6 +35,14 @@ pub(crate) trait Client: Send + Sync + 'static {
     async fn dedicated(&self) -> Result<Box<dyn Dedicated>>;
 }
 
+/// Sends commands of which none may be refused.
+pub(crate) async fn send_accepted(client: &dyn Client, commands: Vec<Command>) -> Result<()> {
+    for reply in client.send(commands).await? {
+        reply.accepted()?;
+    }
+    Ok(())
+}
+
 /// A connection for one command at a time. Dropped, it is closed, also while a command blocks.
 #[async_trait]
 pub(crate) trait Dedicated: Send + Sync + 'static {

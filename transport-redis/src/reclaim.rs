@@ -7,6 +7,7 @@ use std::time::Duration;
 use dynamic_batcher::{Error, Result};
 use tokio::time::{Instant, sleep};
 
+use crate::client::send_accepted;
 use crate::commands;
 use crate::entry::{Entry, StreamId};
 use crate::source::{Inner, Place};
@@ -47,10 +48,7 @@ async fn keep_leases(inner: &Inner) -> Result<()> {
         return Ok(());
     }
     let keep = commands::keep(&place.request_stream, &place.group, &place.consumer, held);
-    for reply in place.client.send(vec![keep]).await? {
-        reply.accepted()?;
-    }
-    Ok(())
+    send_accepted(&*place.client, vec![keep]).await
 }
 
 /// Takes over entries whose lease has lapsed, no more than are wanted. They count as delivered once
@@ -94,10 +92,7 @@ pub(crate) async fn take_given_back(inner: &Arc<Inner>, notices: Vec<StreamId>) 
         // The others are for somebody who wants them.
         commands.push(notice(place));
     }
-    for reply in place.client.send(commands).await? {
-        reply.accepted()?;
-    }
-    Ok(())
+    send_accepted(&*place.client, commands).await
 }
 
 /// Gives entries back, each with the deliveries that count, so that another consumer has them at
@@ -118,10 +113,7 @@ pub(crate) async fn give_back(place: &Place, entries: Vec<(StreamId, u32)>) -> R
     });
     let mut commands: Vec<_> = commands.collect();
     commands.push(notice(place));
-    for reply in place.client.send(commands).await? {
-        reply.accepted()?;
-    }
-    Ok(())
+    send_accepted(&*place.client, commands).await
 }
 
 /// Gives back the entries whose tickets were dropped.
@@ -153,9 +145,7 @@ pub(crate) async fn acknowledge_seen(inner: &Inner) -> Result<bool> {
     if !seen.is_empty() {
         let ids = seen.iter().copied();
         let acknowledge = commands::acknowledge(&place.request_stream, &place.group, ids);
-        for reply in place.client.send(vec![acknowledge]).await? {
-            reply.accepted()?;
-        }
+        send_accepted(&*place.client, vec![acknowledge]).await?;
         inner.acknowledged(&seen);
     }
     Ok(seen.len() == waiting.len())

@@ -7,7 +7,7 @@ use std::time::Duration;
 use dynamic_batcher::{Error, ErrorKind, Reply, Result};
 use tokio::time::{Instant, sleep};
 
-use crate::client::{Client, Dedicated};
+use crate::client::{Client, Dedicated, send_accepted};
 use crate::commands::{self, REPLY_STREAM_EXPIRY};
 use crate::entry::{Entry, StreamId};
 use crate::outstanding::Outstanding;
@@ -110,14 +110,11 @@ impl Answers {
     async fn make_stream(&self) -> Result<()> {
         let stream = &self.reply_stream;
         let seed = ["made".into(), "1".into()];
-        let replies = self.client.send(vec![
+        let make = vec![
             commands::add(stream, seed),
             commands::expire(stream, REPLY_STREAM_EXPIRY),
-        ]);
-        for reply in replies.await? {
-            reply.accepted()?;
-        }
-        Ok(())
+        ];
+        send_accepted(&*self.client, make).await
     }
 
     /// Waits for entries and ends their calls; the last one's id.

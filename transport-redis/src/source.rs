@@ -1,6 +1,6 @@
 //! The processor's side: one consumer of the group.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -60,7 +60,7 @@ struct Inbox {
     ready: VecDeque<RawDelivery>,
     wanted: usize,
     /// What this consumer answers for, until it has: its lease is kept.
-    held: HashMap<StreamId, ()>,
+    held: HashSet<StreamId>,
     /// Dropped without an answer: to be given back, each with its deliveries.
     dropped: Vec<(StreamId, u32)>,
     /// Answered to Python callers, which may still look for them among the pending; since when.
@@ -121,7 +121,7 @@ impl Inner {
         let mut inbox = self.lock();
         for (entry, deliveries) in entries {
             let id = entry.id;
-            if inbox.held.insert(id, ()).is_some() {
+            if !inbox.held.insert(id) {
                 continue;
             }
             let is_reply_stream = |name: &str| is_reply_stream(&place.reply_prefix, name);
@@ -153,11 +153,11 @@ impl Inner {
     pub(crate) fn holds(&self, id: StreamId) -> bool {
         let inbox = self.lock();
         let unacknowledged = || inbox.unacknowledged.iter().any(|(each, _)| *each == id);
-        inbox.held.contains_key(&id) || unacknowledged()
+        inbox.held.contains(&id) || unacknowledged()
     }
 
     pub(crate) fn held(&self) -> Vec<StreamId> {
-        self.lock().held.keys().copied().collect()
+        self.lock().held.iter().copied().collect()
     }
 
     pub(crate) fn take_dropped(&self) -> Vec<(StreamId, u32)> {
