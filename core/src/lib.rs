@@ -121,6 +121,7 @@
 //! of `dynamic-batcher-conformance` on it. A transport that carries bytes implements them for
 //! `Vec<u8>` and is lifted to all types by [`Coded`].
 
+mod admission;
 mod any;
 mod batch;
 mod batcher;
@@ -143,6 +144,7 @@ mod spawn;
 mod transport;
 mod window;
 
+pub use admission::{Admission, OnFull};
 pub use any::AnyTransport;
 pub use batcher::{Batcher, DEFAULT_TIMEOUT, SendOptions};
 #[cfg(feature = "json")]

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 /// How long a server may take to come up.
 const LIMIT: Duration = Duration::from_secs(20);
 
+const SOCKET: &str = "redis.sock";
+
 /// A server, stopped and its files removed on drop, also when a test panics.
 ///
 /// The program is the one that the variable `DYNAMIC_BATCHER_TEST_REDIS_SERVER` names, else
@@ -56,6 +58,12 @@ impl RedisServer {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The path of the unix socket that it listens on too.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join(SOCKET)
     }
 
     /// The password that it asks for.
@@ -122,6 +130,8 @@ fn spawn(port: u16, password: Option<&str>, directory: &Path) -> Child {
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
         .args(["--save", "", "--appendonly", "no", "--dir"])
         .arg(directory)
+        .arg("--unixsocket")
+        .arg(directory.join(SOCKET))
         .args(["--requirepass", password.unwrap_or_default()])
         .stdout(Stdio::null())
         .stderr(Stdio::null())

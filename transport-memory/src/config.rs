@@ -2,18 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-/// What a send meets when the queue is full.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum OnFull {
-    /// It is refused at once, with [`QueueFull`](dynamic_batcher::ErrorKind::QueueFull) and the
-    /// time after which to try again.
-    #[default]
-    Reject,
-    /// It waits its turn, until its deadline. Turns are in the order of arrival. Each waiting
-    /// request is held by a caller that waits for it, so the number of callers is the only bound.
-    Wait,
-}
+use dynamic_batcher::OnFull;
 
 /// The settings of a [`MemoryTransport`](crate::MemoryTransport).
 ///

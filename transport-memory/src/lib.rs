@@ -16,7 +16,6 @@
 //! nine times in ten and better, even while others push: those times form a line, and newcomers do
 //! not overtake it.
 
-mod admission;
 mod client;
 mod config;
 mod queue;
@@ -26,7 +25,8 @@ mod source;
 mod timer;
 
 pub use client::MemoryTransport;
-pub use config::{MemoryConfig, OnFull};
+pub use config::MemoryConfig;
+pub use dynamic_batcher::OnFull;
 pub use source::{MemoryConsumer, MemoryTicket};
 
 use dynamic_batcher::{BatchPolicy, BatchProcessor, Batcher, IntoOutcome};

@@ -9,10 +9,9 @@ use slab::Slab;
 use tokio::runtime::Id;
 use tokio::time::Instant;
 
-use dynamic_batcher::{CallMeta, Error, ErrorKind};
+use dynamic_batcher::{Admission, CallMeta, Error, ErrorKind, OnFull};
 
-use crate::admission::Admission;
-use crate::config::{MemoryConfig, OnFull};
+use crate::config::MemoryConfig;
 use crate::slot::{Left, Place, Slot};
 use crate::timer::Timers;
 
@@ -63,10 +62,8 @@ impl<Req, Resp> Queue<Req, Resp> {
             waiting: VecDeque::new(),
             gone: 0,
             delivered: Slab::new(),
-            admission: match config.on_full {
-                OnFull::Reject => Some(Admission::new(config.max_queue.get())),
-                OnFull::Wait => None,
-            },
+            admission: (config.on_full != OnFull::Wait)
+                .then(|| Admission::new(config.max_queue.get())),
             consumers: 0,
             served: false,
             closed: false,

@@ -2,9 +2,13 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use dynamic_batcher::{Result, env};
+use dynamic_batcher::{Error, ErrorKind, OnFull, Result, env};
+
+mod url;
 
 /// Where Redis is and what the batching calls its keys there.
 ///
@@ -24,6 +28,9 @@ use dynamic_batcher::{Result, env};
 ///
 /// `Debug` does not show the password.
 ///
+/// Callers and processors of one request stream should agree on `lease`, `grace` and
+/// `max_deliveries`; `max_queue` and `on_full` are each caller's own.
+///
 /// # Examples
 ///
 /// ```
@@ -32,6 +39,10 @@ use dynamic_batcher::{Result, env};
 /// let config = RedisConfig::default().host("cache.internal").password("secret");
 /// assert_eq!(config.port, 6379);
 /// assert!(!format!("{config:?}").contains("secret"));
+///
+/// let config = RedisConfig::from_env()?.url("rediss://batch:secret@cache.internal/3")?;
+/// assert_eq!((config.db, config.tls), (3, true));
+/// # Ok::<(), dynamic_batcher::Error>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -40,8 +51,15 @@ pub struct RedisConfig {
     pub host: String,
     /// The server's port. Default: 6379.
     pub port: u16,
+    /// The path of the server's unix socket, instead of `host` and `port`. Default: `None`.
+    pub socket: Option<PathBuf>,
+    /// Whether the connection is encrypted: the client crate has to be built with TLS. Default:
+    /// `false`.
+    pub tls: bool,
     /// The number of the database. Default: 0.
     pub db: u32,
+    /// The user, where the server has more than the default one. Default: `None`.
+    pub username: Option<String>,
     /// The password, if the server asks for one. Default: `None`.
     pub password: Option<String>,
     /// The key of the stream that requests are put on. Default: `request`.
@@ -56,20 +74,50 @@ pub struct RedisConfig {
     /// The shortest interval at which a caller looks for the answer of a Python processor; one of
     /// ours is noticed at once. The Python caller's `delay`. Default: 10 ms.
     pub delay: Duration,
+    /// How long a processor may be silent before others take its requests over. While it lives it
+    /// renews the lease of what it has, so that a batch may run for longer. Default: 30 s.
+    pub lease: Duration,
+    /// How long an entry of a Python caller stays in the pending list after it was answered, if the
+    /// caller does not take its answer: longer than any such caller's `delay`. What Python
+    /// processors leave pending is taken over after this time too. Default: 60 s.
+    pub grace: Duration,
+    /// How often a request is delivered before it is given up: only a lease that ran out counts.
+    /// Its caller gets [`Undeliverable`](ErrorKind::Undeliverable), and it goes to the dead letters.
+    /// Default: 3.
+    pub max_deliveries: NonZeroU32,
+    /// About how many dead letters are kept, the newest (`XADD … MAXLEN ~`). Default: 10000.
+    pub max_dead_letters: NonZeroUsize,
+    /// The most requests that may be on the request stream, of all callers, waiting or running,
+    /// when this caller adds one (`XLEN`). Default: 65536.
+    pub max_queue: NonZeroUsize,
+    /// What a send meets when that many are there. Default: [`OnFull::Reject`].
+    pub on_full: OnFull,
 }
 
 impl Default for RedisConfig {
     fn default() -> Self {
+        const MAX_DELIVERIES: NonZeroU32 = NonZeroU32::new(3).unwrap();
+        const MAX_DEAD_LETTERS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+        const MAX_QUEUE: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
         Self {
             host: "localhost".into(),
             port: 6379,
+            socket: None,
+            tls: false,
             db: 0,
+            username: None,
             password: None,
             stream_key_request: "request".into(),
             stream_group_processor: "processor".into(),
             stream_key_response: "response".into(),
             stream_group_batcher: "batcher".into(),
             delay: Duration::from_millis(10),
+            lease: Duration::from_secs(30),
+            grace: Duration::from_secs(60),
+            max_deliveries: MAX_DELIVERIES,
+            max_dead_letters: MAX_DEAD_LETTERS,
+            max_queue: MAX_QUEUE,
+            on_full: OnFull::Reject,
         }
     }
 }
@@ -133,6 +181,21 @@ impl RedisConfig {
         Ok(config)
     }
 
+    /// Sets where the server is, and how to log in there, to what the URL says, and leaves the
+    /// names as they are:
+    ///
+    /// - `redis://[user[:password]@]host[:port][/db]`, with `rediss://` encrypted,
+    /// - `unix:///path/to/socket[?db=3][&user=…][&pass=…]`.
+    ///
+    /// What the URL does not say has its default, not what the environment says.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](ErrorKind::Config) when it is no such URL; the text does not show the password.
+    pub fn url(self, url: &str) -> Result<Self> {
+        url::apply(self, url)
+    }
+
     /// Sets [`host`](Self#structfield.host).
     #[must_use]
     pub fn host(mut self, host: impl Into<String>) -> Self {
@@ -147,10 +210,31 @@ impl RedisConfig {
         self
     }
 
+    /// Sets [`socket`](Self#structfield.socket).
+    #[must_use]
+    pub fn socket(mut self, socket: impl Into<PathBuf>) -> Self {
+        self.socket = Some(socket.into());
+        self
+    }
+
+    /// Sets [`tls`](Self#structfield.tls).
+    #[must_use]
+    pub fn tls(mut self, tls: bool) -> Self {
+        self.tls = tls;
+        self
+    }
+
     /// Sets [`db`](Self#structfield.db).
     #[must_use]
     pub fn db(mut self, db: u32) -> Self {
         self.db = db;
+        self
+    }
+
+    /// Sets [`username`](Self#structfield.username).
+    #[must_use]
+    pub fn username(mut self, username: impl Into<String>) -> Self {
+        self.username = Some(username.into());
         self
     }
 
@@ -195,13 +279,74 @@ impl RedisConfig {
         self.delay = delay;
         self
     }
+
+    /// Sets [`lease`](Self#structfield.lease).
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    /// Sets [`grace`](Self#structfield.grace).
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Sets [`max_deliveries`](Self#structfield.max_deliveries).
+    #[must_use]
+    pub fn max_deliveries(mut self, max_deliveries: NonZeroU32) -> Self {
+        self.max_deliveries = max_deliveries;
+        self
+    }
+
+    /// Sets [`max_dead_letters`](Self#structfield.max_dead_letters).
+    #[must_use]
+    pub fn max_dead_letters(mut self, max_dead_letters: NonZeroUsize) -> Self {
+        self.max_dead_letters = max_dead_letters;
+        self
+    }
+
+    /// Sets [`max_queue`](Self#structfield.max_queue).
+    #[must_use]
+    pub fn max_queue(mut self, max_queue: NonZeroUsize) -> Self {
+        self.max_queue = max_queue;
+        self
+    }
+
+    /// Sets [`on_full`](Self#structfield.on_full).
+    #[must_use]
+    pub fn on_full(mut self, on_full: OnFull) -> Self {
+        self.on_full = on_full;
+        self
+    }
+
+    /// Whether the settings go together: looked at before anything is sent.
+    pub(crate) fn check(&self) -> Result<()> {
+        const SHORTEST_LEASE: Duration = Duration::from_millis(100);
+        let bad = |text: String| Err(Error::new(ErrorKind::Config, text));
+        if self.lease < SHORTEST_LEASE {
+            let lease = self.lease;
+            return bad(format!(
+                "`lease` is {lease:?}, allowed is {SHORTEST_LEASE:?} or more"
+            ));
+        }
+        if self.grace < self.lease {
+            let Self { grace, lease, .. } = self;
+            return bad(format!(
+                "`grace` is {grace:?}, allowed is the lease ({lease:?}) or more"
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// The password as it is, space and all; `None` when it is empty. An error does not show it.
 fn password_text(password: OsString) -> Result<Option<String>> {
     let password = password.into_string().map_err(|_| {
-        dynamic_batcher::Error::new(
-            dynamic_batcher::ErrorKind::Config,
+        Error::new(
+            ErrorKind::Config,
             "REDIS__PASSWORD is not Unicode, allowed is any Unicode text",
         )
     })?;
@@ -213,13 +358,22 @@ impl fmt::Debug for RedisConfig {
         f.debug_struct("RedisConfig")
             .field("host", &self.host)
             .field("port", &self.port)
+            .field("socket", &self.socket)
+            .field("tls", &self.tls)
             .field("db", &self.db)
+            .field("username", &self.username)
             .field("password", &self.password.as_ref().map(|_| "…"))
             .field("stream_key_request", &self.stream_key_request)
             .field("stream_group_processor", &self.stream_group_processor)
             .field("stream_key_response", &self.stream_key_response)
             .field("stream_group_batcher", &self.stream_group_batcher)
             .field("delay", &self.delay)
+            .field("lease", &self.lease)
+            .field("grace", &self.grace)
+            .field("max_deliveries", &self.max_deliveries)
+            .field("max_dead_letters", &self.max_dead_letters)
+            .field("max_queue", &self.max_queue)
+            .field("on_full", &self.on_full)
             .finish()
     }
 }

@@ -17,8 +17,12 @@
 //! | `client-redis` | [`RedisTransport::connect`], over the crate `redis` | yes |
 //! | `client-fred` | `RedisTransport::connect_fred`, over the crate `fred` | no |
 //!
-//! Both can be compiled in; which one is used is a value, and nothing else differs. TLS, ACL users
-//! and unix sockets come with a client of yours: [`RedisTransport::with_redis`] takes its options.
+//! Both can be compiled in; which one is used is a value, and nothing else differs.
+//!
+//! TLS is a feature of the client crate: name that crate beside this one, with the feature of the
+//! kind of TLS that you use (`tokio-rustls-comp` and others of `redis`, `enable-rustls` and others of
+//! `fred`), and a URL `rediss://…` works. Certificates of your own, Sentinel, and whatever else a
+//! client crate offers come with a client of yours: [`RedisTransport::with_redis`] takes its options.
 //!
 //! # What is in Redis
 //!

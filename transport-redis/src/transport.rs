@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use dynamic_batcher::{
     CallMeta, Coded, Decode, Encode, Error, ErrorKind, Json, Reply, Result, Source, Transport,
@@ -17,12 +16,6 @@ use crate::keys::Keys;
 use crate::source::{Place, RedisConsumer};
 use crate::value::Value;
 
-/// How long a processor may be silent before others take its requests over.
-const LEASE: Duration = Duration::from_secs(30);
-/// How long a Python caller has to see its entry pending after it was answered.
-const GRACE: Duration = Duration::from_secs(60);
-/// After so many deliveries a request runs alone.
-const MAX_DELIVERIES: u32 = 3;
 /// The oldest server with all commands that are used.
 const OLDEST_SERVER: (u32, u32) = (6, 2);
 
@@ -42,6 +35,7 @@ struct Shared {
 impl RedisWire {
     /// Checks the server and the names, and makes what is missing there.
     async fn open(client: Arc<dyn Client>, config: RedisConfig) -> Result<Self> {
+        config.check()?;
         let keys = Keys::new(config.stream_key_request.clone())?;
         let response = commands::create_group_at_end(
             &config.stream_key_response,
@@ -127,9 +121,9 @@ impl Source<Vec<u8>, Vec<u8>> for RedisWire {
             reply_prefix: shared.keys.reply(""),
             group: shared.config.stream_group_processor.clone(),
             consumer: format!("rust-{}", random_name()),
-            lease: LEASE,
-            grace: GRACE,
-            max_deliveries: MAX_DELIVERIES,
+            lease: shared.config.lease,
+            grace: shared.config.grace,
+            max_deliveries: shared.config.max_deliveries.get(),
         })
     }
 }

@@ -54,13 +54,50 @@ pub(crate) fn client(config: &RedisConfig) -> Result<Client> {
         );
         Error::new(ErrorKind::Config, text)
     })?;
-    let options = Config {
-        server: ServerConfig::new_centralized(&config.host, config.port),
-        database: Some(database),
-        password: config.password.clone(),
-        ..Config::default()
-    };
+    let mut options = address(config)?;
+    options.database = Some(database);
+    options.username = config.username.clone();
+    options.password = config.password.clone();
     Builder::from_config(options).build().map_err(not_opened)
+}
+
+fn address(config: &RedisConfig) -> Result<Config> {
+    #[cfg(unix)]
+    if let Some(path) = &config.socket {
+        let server = ServerConfig::Unix { path: path.clone() };
+        return Ok(Config {
+            server,
+            ..Config::default()
+        });
+    }
+    #[cfg(not(unix))]
+    if config.socket.is_some() {
+        let text = "`socket` is set, which this client has on Unix alone";
+        return Err(Error::new(ErrorKind::Config, text));
+    }
+    if !config.tls {
+        let server = ServerConfig::new_centralized(&config.host, config.port);
+        return Ok(Config {
+            server,
+            ..Config::default()
+        });
+    }
+    // By URL: the types of TLS are there only with a feature of the crate, which is the user's.
+    let host = match config.host.contains(':') {
+        true => format!("[{}]", config.host),
+        false => config.host.clone(),
+    };
+    let url = format!("rediss://{host}:{}", config.port);
+    let options = Config::from_url_centralized(&url).map_err(not_opened)?;
+    // Without the feature it would go on unencrypted.
+    match options.uses_tls() {
+        true => Ok(options),
+        false => {
+            let text = "TLS is asked for and `fred` is built without: enable its feature \
+                        `enable-rustls` or another of its kind";
+            Err(Error::new(ErrorKind::Config, text))
+        }
+    }
 }
 
 pub(crate) struct Routed {

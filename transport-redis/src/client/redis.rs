@@ -32,10 +32,24 @@ impl RedisClient {
 /// The options that a configuration stands for.
 pub(crate) fn client(config: &RedisConfig) -> Result<redis::Client> {
     let mut login = RedisConnectionInfo::default().set_db(config.db.into());
+    if let Some(username) = &config.username {
+        login = login.set_username(username);
+    }
     if let Some(password) = &config.password {
         login = login.set_password(password);
     }
-    ConnectionAddr::Tcp(config.host.clone(), config.port)
+    let (host, port) = (config.host.clone(), config.port);
+    let address = match &config.socket {
+        Some(path) => ConnectionAddr::Unix(path.clone()),
+        None if config.tls => ConnectionAddr::TcpTls {
+            host,
+            port,
+            insecure: false,
+            tls_params: None,
+        },
+        None => ConnectionAddr::Tcp(host, port),
+    };
+    address
         .into_connection_info()
         .and_then(|info| redis::Client::open(info.set_redis_settings(login)))
         .map_err(not_opened)

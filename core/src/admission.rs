@@ -16,8 +16,38 @@ const FIRST_GUESS: Duration = Duration::from_millis(100);
 /// The line is never longer than this: who is told to come back so late will not.
 const LONGEST_LINE: Duration = Duration::from_secs(60);
 
+/// What a send meets when the queue is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OnFull {
+    /// It is refused at once, with [`QueueFull`](crate::ErrorKind::QueueFull) and the time after
+    /// which to try again.
+    #[default]
+    Reject,
+    /// It waits its turn, until its deadline. Turns are in the order of arrival. Each waiting
+    /// request is held by a caller that waits for it, so the number of callers is the only bound.
+    Wait,
+}
+
+/// Decides who is let into a bounded queue, and tells the others when to come back.
+///
+/// For authors of transports: it has no clock and does no I/O. Where the server counts the queue,
+/// and so refuses, [`refuse`](Self::refuse) alone makes the times.
+///
+/// # Examples
+///
+/// ```
+/// use dynamic_batcher::Admission;
+/// use tokio::time::Instant;
+///
+/// let mut admission = Admission::new(2);
+/// let now = Instant::now();
+/// assert!(admission.admit(1, now).is_ok());
+/// let retry_after = admission.admit(2, now).unwrap_err();
+/// assert!(!retry_after.is_zero());
+/// ```
 #[derive(Debug)]
-pub(crate) struct Admission {
+pub struct Admission {
     max_queue: usize,
     rate: DrainRate,
     line: Option<Line>,
@@ -31,7 +61,9 @@ struct Line {
 }
 
 impl Admission {
-    pub(crate) fn new(max_queue: usize) -> Self {
+    /// The admission to a queue of at most `max_queue` requests.
+    #[must_use]
+    pub fn new(max_queue: usize) -> Self {
         Self {
             max_queue,
             rate: DrainRate::default(),
@@ -39,17 +71,21 @@ impl Admission {
         }
     }
 
-    /// Whether a request may enter now that `outstanding` are in; if not, when to try again.
-    pub(crate) fn admit(&mut self, outstanding: usize, now: Instant) -> Result<(), Duration> {
+    /// Whether a request may enter now that `outstanding` are in.
+    ///
+    /// # Errors
+    ///
+    /// After which time to try again, if it may not.
+    pub fn admit(&mut self, outstanding: usize, now: Instant) -> Result<(), Duration> {
         if outstanding >= self.max_queue {
-            return Err(self.promise(now));
+            return Err(self.refuse(now));
         }
         let Some(line) = &mut self.line else {
             return Ok(());
         };
         let due = line.first <= now;
         if !due && outstanding >= self.max_queue / 2 {
-            return Err(self.promise(now));
+            return Err(self.refuse(now));
         }
         if due {
             line.first += self.rate.interval().unwrap_or_default();
@@ -61,11 +97,12 @@ impl Admission {
     }
 
     /// Notes that `count` requests have left, and `outstanding` remain.
-    pub(crate) fn drained(&mut self, count: usize, outstanding: usize, now: Instant) {
+    pub fn drained(&mut self, count: usize, outstanding: usize, now: Instant) {
         self.rate.measure(count, outstanding, now);
     }
 
-    fn promise(&mut self, now: Instant) -> Duration {
+    /// After which time the next request that is refused now should try again.
+    pub fn refuse(&mut self, now: Instant) -> Duration {
         let Some(interval) = self.rate.interval() else {
             return FIRST_GUESS;
         };
