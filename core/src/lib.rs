@@ -123,6 +123,7 @@
 
 mod admission;
 mod any;
+mod backoff;
 mod batch;
 mod batcher;
 mod codec;
@@ -146,6 +147,7 @@ mod window;
 
 pub use admission::{Admission, OnFull};
 pub use any::AnyTransport;
+pub use backoff::Backoff;
 pub use batcher::{Batcher, DEFAULT_TIMEOUT, SendOptions};
 #[cfg(feature = "json")]
 pub use codec::Json;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use crate::backoff::Backoff;
 use crate::batch::{Books, OpenBatch, RunBatch};
 use crate::control::{Control, Order, Phase};
 use crate::error::{Error, ErrorKind, Result};
@@ -27,7 +28,7 @@ use crate::window::WindowTimer;
 
 /// The longest that one read blocks, for transports whose reads block at a server.
 const READ_WAIT: Duration = Duration::from_secs(5);
-/// The pause after a failed read doubles from the first to the longest.
+/// The pauses after failed reads grow from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How long a processor without a deadline may take to give back what it holds and leave.
@@ -97,6 +98,7 @@ where
     }
 
     let mut buffer = Vec::new();
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     let mut pause = None;
     let mut source_open = true;
     let mut order = Order::Serve;
@@ -211,13 +213,14 @@ where
                 }
                 match result {
                     Ok(more) => {
+                        backoff.reset();
                         pause = None;
                         source_open = more;
                     }
                     Err(error) if error.is_retryable() => {
-                        let next = pause.map_or(FIRST_PAUSE, |pause| pause * 2);
-                        pause = Some(next.min(LONGEST_PAUSE));
-                        tracing::warn!("reading failed, trying again in {pause:?}: {error}");
+                        let next = backoff.next_pause();
+                        pause = Some(next);
+                        tracing::warn!("reading failed, trying again in {next:?}: {error}");
                     }
                     Err(error) => {
                         source_open = false;
