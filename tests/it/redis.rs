@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use dynamic_batcher_conformance::{Capabilities, Fixture, OpenOptions, RedisServer, Suite};
+use dynamic_batcher::OnFull;
+use dynamic_batcher_conformance::{
+    Capabilities, Fixture, OpenOptions, RedisServer, Suite, WhenFull,
+};
 use dynamic_batcher_redis::{RedisConfig, RedisTransport};
 
 fn main() -> ExitCode {
@@ -41,16 +44,25 @@ impl Fixture for OverRedis {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             gives_batch_info: true,
+            bounded_queue: true,
+            waits_when_full: true,
             ..Capabilities::default()
         }
     }
 
-    async fn open(&self, _: OpenOptions) -> (RedisTransport, RedisTransport) {
+    async fn open(&self, options: OpenOptions) -> (RedisTransport, RedisTransport) {
         let number = self.opened.fetch_add(1, Ordering::Relaxed);
-        let config = RedisConfig::default()
+        let mut config = RedisConfig::default()
             .host("127.0.0.1")
             .port(self.server.port())
-            .stream_key_request(format!("request-{number}"));
+            .stream_key_request(format!("request-{number}"))
+            .on_full(match options.when_full {
+                WhenFull::Reject => OnFull::Reject,
+                WhenFull::Wait => OnFull::Wait,
+            });
+        if let Some(max_queue) = options.max_queue {
+            config = config.max_queue(max_queue);
+        }
         let transport = match self.client {
             "redis" => RedisTransport::connect(config).await,
             _ => RedisTransport::connect_fred(config).await,

@@ -11,14 +11,14 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::admit::Admit;
 use crate::client::Client;
 use crate::commands;
 use crate::config::RedisConfig;
 use crate::keys::Keys;
 use crate::outstanding::{Expired, Outstanding};
 use crate::replies::Answers;
-use crate::request;
-use crate::submit::{Submission, submit};
+use crate::submit::{Request, Submission, Submitter};
 use crate::value::Value;
 
 /// One caller process, with a reply stream of its own. Its tasks end with it.
@@ -26,7 +26,6 @@ pub(crate) struct Caller {
     outstanding: Arc<Outstanding>,
     submissions: mpsc::UnboundedSender<Submission>,
     client: Arc<dyn Client>,
-    request_stream: String,
     reply_stream: String,
     tasks: Vec<AbortHandle>,
 }
@@ -40,20 +39,28 @@ impl Caller {
     ) -> Result<Self> {
         let runtime =
             Handle::try_current().map_err(|error| Error::with_source(ErrorKind::Config, error))?;
-        let outstanding = Arc::new(Outstanding::default());
+        let max_queue = config.max_queue.get();
+        let outstanding = Arc::new(Outstanding::new(max_queue));
+        let reply_stream = keys.reply(&random_name());
         let (submissions, inbox) = mpsc::unbounded_channel();
+        let submitter = Submitter {
+            client: Arc::clone(client),
+            outstanding: Arc::clone(&outstanding),
+            admit: Admit::new(keys.request().to_owned(), reply_stream.clone(), max_queue),
+            on_full: config.on_full,
+        };
         let answers = Arc::new(Answers {
             client: Arc::clone(client),
             outstanding: Arc::clone(&outstanding),
             request_stream: keys.request().to_owned(),
             group: config.stream_group_processor.clone(),
-            reply_stream: keys.reply(&random_name()),
+            reply_stream: reply_stream.clone(),
             delay: config.delay,
         });
         let tasks = [
-            runtime.spawn(submit(Arc::clone(&answers), inbox)),
+            runtime.spawn(submitter.run(inbox)),
             runtime.spawn(Arc::clone(&answers).read_stream()),
-            runtime.spawn(Arc::clone(&answers).sweep_keys()),
+            runtime.spawn(answers.sweep_keys()),
             runtime.spawn(keep_deadlines(
                 Arc::clone(client),
                 Arc::clone(&outstanding),
@@ -65,8 +72,7 @@ impl Caller {
             outstanding,
             submissions,
             client: Arc::clone(client),
-            request_stream: keys.request().to_owned(),
-            reply_stream: answers.reply_stream.clone(),
+            reply_stream,
             tasks: tasks
                 .iter()
                 .map(tokio::task::JoinHandle::abort_handle)
@@ -81,11 +87,13 @@ impl Caller {
             caller: self,
             idem: Some(idem),
         };
-        let timeout = meta.deadline.saturating_duration_since(Instant::now());
-        let fields = request::fields(body, &self.reply_stream, idem, timeout);
-        let command = commands::add(&self.request_stream, fields);
+        let request = Request {
+            idem,
+            body,
+            deadline: meta.deadline,
+        };
         // Its task lives as long as this.
-        let _ = self.submissions.send(Submission::Add { idem, command });
+        let _ = self.submissions.send(Submission::Add(request));
         let outcome = outcome.await;
         abandon.idem = None;
         outcome.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the transport was closed")))
@@ -99,7 +107,7 @@ impl Drop for Caller {
         if let Ok(runtime) = Handle::try_current() {
             let client = Arc::clone(&self.client);
             let delete = commands::delete_key(&self.reply_stream);
-            runtime.spawn(async move { client.send(vec![delete]).await });
+            runtime.spawn(async move { client.send(&[delete]).await });
         }
     }
 }
@@ -160,7 +168,7 @@ async fn withdraw(client: Arc<dyn Client>, expired: Vec<Expired>, stream: String
     let answers = timeout(LIMIT, async move {
         match ask.is_empty() {
             true => Ok(Vec::new()),
-            false => client.send(ask).await,
+            false => client.send(&ask).await,
         }
     });
     let mut answers = answers
@@ -170,13 +178,13 @@ async fn withdraw(client: Arc<dyn Client>, expired: Vec<Expired>, stream: String
         .unwrap_or_default()
         .into_iter();
     for each in expired {
-        let delivered = match each
-            .id()
-            .and_then(|_| Some((answers.next()?, answers.next()?)))
-        {
+        let known = each.id();
+        let known = known.and_then(|_| Some((answers.next()?, answers.next()?)));
+        let delivered = match known {
             // It was there to be deleted and not pending.
-            Some((Value::List(pending), Value::Int(1))) => !pending.is_empty(),
-            _ => true,
+            Some((Value::List(pending), Value::Int(1))) => Some(!pending.is_empty()),
+            Some((Value::List(_) | Value::Nil, Value::Int(_))) => Some(true),
+            _ => None,
         };
         each.end(delivered);
     }

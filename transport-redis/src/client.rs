@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dynamic_batcher::Result;
+use dynamic_batcher::{Backoff, Result};
+use tokio::time::{Instant, sleep};
 
 use crate::command::Command;
 use crate::value::Value;
@@ -29,18 +30,43 @@ pub(crate) trait Client: Send + Sync + 'static {
     ///
     /// Fails with kind `Connection` when the connection does: which of the commands arrived is then
     /// not known. None is sent twice.
-    async fn send(&self, commands: Vec<Command>) -> Result<Vec<Value>>;
+    async fn send(&self, commands: &[Command]) -> Result<Vec<Value>>;
 
     /// Opens a connection of its own, for commands that block.
     async fn dedicated(&self) -> Result<Box<dyn Dedicated>>;
 }
 
 /// Sends commands of which none may be refused.
-pub(crate) async fn send_accepted(client: &dyn Client, commands: Vec<Command>) -> Result<()> {
+pub(crate) async fn send_accepted(client: &dyn Client, commands: &[Command]) -> Result<()> {
     for reply in client.send(commands).await? {
         reply.accepted()?;
     }
     Ok(())
+}
+
+/// Sends commands that may be repeated, again and again while the connection fails, for so long.
+pub(crate) async fn send_repeatedly(
+    client: &dyn Client,
+    commands: &[Command],
+    patience: Duration,
+) -> Result<Vec<Value>> {
+    const FIRST_PAUSE: Duration = Duration::from_millis(20);
+    const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+    let start = Instant::now();
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+    loop {
+        let error = match client.send(commands).await {
+            Ok(replies) => return Ok(replies),
+            Err(error) => error,
+        };
+        let may_be_repeated = commands.iter().all(Command::may_be_repeated);
+        let pause = backoff.next_pause();
+        if !may_be_repeated || start.elapsed() + pause >= patience {
+            return Err(error);
+        }
+        tracing::debug!("sending failed, trying again in {pause:?}: {error}");
+        sleep(pause).await;
+    }
 }
 
 /// A connection for one command at a time. Dropped, it is closed, also while a command blocks.

@@ -19,7 +19,7 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) async fn read(client: &dyn Client) -> Result<Self> {
-        let replies = client.send(vec![commands::time()]).await?;
+        let replies = client.send(&[commands::time()]).await?;
         let mut parts = replies
             .into_iter()
             .next()

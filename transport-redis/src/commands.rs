@@ -11,67 +11,12 @@ pub(crate) const RESPONSE_EXPIRY: Duration = Duration::from_secs(600);
 /// How long a reply stream outlives its caller's last sign of life.
 pub(crate) const REPLY_STREAM_EXPIRY: Duration = Duration::from_secs(60);
 
-/// Returns those of the ids ARGV[2..] that are neither in the stream KEYS[1] nor pending in the
-/// group ARGV[1].
-const FIND_MISSING: &str = "\
-local missing = {}
-for i = 2, #ARGV do
-  local id = ARGV[i]
-  if #redis.call('XRANGE', KEYS[1], id, id) == 0 then
-    local pending = redis.pcall('XPENDING', KEYS[1], ARGV[1], id, id, 1)
-    if pending.err or #pending == 0 then missing[#missing + 1] = id end
-  end
-end
-return missing";
-
-/// Takes over entries of the stream KEYS[1] that have been idle in the group ARGV[1] for ARGV[3]
-/// milliseconds, at most ARGV[5] of them, for the consumer ARGV[2]. Those that are gone from the
-/// stream wait for a Python caller to see them pending: they are acknowledged when idle for ARGV[4]
-/// milliseconds, and untouched before. The consumer named as the group, the Python package's, keeps
-/// its entries until then too. Looks at a bounded number of entries, so as not to hold the server up.
-/// Returns for each entry taken its id, its deliveries before, itself.
-const TAKE_OVER: &str = "\
-local key, group, me = KEYS[1], ARGV[1], ARGV[2]
-local grace, most = tonumber(ARGV[4]), tonumber(ARGV[5])
-local taken, from, seen = {}, '-', 0
-while seen < 2000 do
-  local pending = redis.pcall('XPENDING', key, group, 'IDLE', ARGV[3], from, '+', 100)
-  if pending.err or #pending == 0 then return taken end
-  for _, entry in ipairs(pending) do
-    local id, owner, idle, deliveries = entry[1], entry[2], entry[3], entry[4]
-    local there = #redis.call('XRANGE', key, id, id) > 0
-    if not there then
-      if idle >= grace then redis.call('XACK', key, group, id) end
-    elseif #taken < most and (owner ~= group or idle >= grace) then
-      local claimed = redis.call('XCLAIM', key, group, me, ARGV[3], id)
-      if #claimed > 0 then taken[#taken + 1] = {id, deliveries, claimed[1]} end
-    end
-  end
-  seen = seen + #pending
-  from = '(' .. pending[#pending][1]
-end
-return taken";
-
-/// Resets the idle time of those of the ids ARGV[3..] that the consumer ARGV[2] still has in the
-/// group ARGV[1] of the stream KEYS[1]: blindly, it would steal back what another has taken over.
-const KEEP: &str = "\
-for i = 3, #ARGV do
-  local id = ARGV[i]
-  local pending = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1, ARGV[2])
-  if #pending > 0 and #redis.call('XRANGE', KEYS[1], id, id) > 0 then
-    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'JUSTID')
-  end
-end
-return 0";
-
-/// Removes the consumer ARGV[2] from the group ARGV[1] of the stream KEYS[1] if nothing is pending
-/// on it: what is would be forgotten with it.
-const LEAVE: &str = "\
-local pending = redis.pcall('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2])
-if not pending.err and #pending == 0 then
-  return redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
-end
-return 0";
+// What has to happen in one step. Each says at its top what it takes and returns.
+const ADMIT: &str = include_str!("lua/admit.lua");
+const FIND_MISSING: &str = include_str!("lua/find_missing.lua");
+const TAKE_OVER: &str = include_str!("lua/take_over.lua");
+const KEEP: &str = include_str!("lua/keep.lua");
+const LEAVE: &str = include_str!("lua/leave.lua");
 
 fn script(text: &str, key: &str) -> Command {
     Command::new("EVAL").arg(text).number(1).arg(key)
@@ -97,12 +42,40 @@ pub(crate) fn create_group_at_end(stream: &str, group: &str) -> Command {
     create.arg(group).arg("$").arg("MKSTREAM")
 }
 
-pub(crate) fn add(stream: &str, fields: impl IntoIterator<Item = Vec<u8>>) -> Command {
+/// Makes the server keep the script of [`admit`]; its name there is the reply.
+pub(crate) fn load_admit() -> Command {
+    Command::new("SCRIPT").arg("LOAD").arg(ADMIT)
+}
+
+/// Begins the command that adds requests as far as there is room, each of so many arguments, which
+/// are to follow. `known` is the name under which the server keeps the script. Sent again it adds a
+/// second entry of the same `idem`, which has no second outcome.
+pub(crate) fn admit(
+    known: Option<&str>,
+    stream: &str,
+    reply_stream: &str,
+    max_queue: usize,
+    arguments: usize,
+) -> Command {
+    let admit = match known {
+        Some(name) => Command::new("EVALSHA").arg(name),
+        None => Command::new("EVAL").arg(ADMIT),
+    };
+    let admit = admit.number(2).arg(stream).arg(reply_stream);
+    let admit = admit.number(max_queue);
+    let admit = admit.number(REPLY_STREAM_EXPIRY.as_secs());
+    admit.number(arguments)
+}
+
+pub(crate) fn add(stream: &str, fields: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Command {
     Command::new("XADD").arg(stream).arg("*").args(fields)
 }
 
 /// Adds to a stream only if it is there: that of a dead caller must not be revived.
-pub(crate) fn add_if_there(stream: &str, fields: impl IntoIterator<Item = Vec<u8>>) -> Command {
+pub(crate) fn add_if_there(
+    stream: &str,
+    fields: impl IntoIterator<Item = impl AsRef<[u8]>>,
+) -> Command {
     let add = Command::new("XADD").arg(stream).arg("NOMKSTREAM");
     add.arg("*").args(fields)
 }
@@ -154,7 +127,8 @@ pub(crate) fn read_group(
         None => read,
     };
     let read = read.arg("STREAMS").args(streams.iter().copied());
-    read.args(streams.iter().map(|_| ">"))
+    // What a first one has taken is pending on the consumer: there it is looked for, not here.
+    read.args(streams.iter().map(|_| ">")).once()
 }
 
 /// What is pending on a consumer.

@@ -38,6 +38,7 @@
 #[cfg(not(any(feature = "client-redis", feature = "client-fred")))]
 compile_error!("dynamic-batcher-redis needs a client: enable `client-redis` or `client-fred`");
 
+mod admit;
 mod caller;
 mod client;
 mod clock;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use dynamic_batcher::{CallMeta, Error, Reply, Result};
+use dynamic_batcher::{Admission, CallMeta, Error, Reply, Result};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
@@ -14,7 +14,6 @@ use crate::entry::StreamId;
 pub(crate) type Outcome = Result<Reply<Vec<u8>>>;
 
 /// All of them, by the number that names each on the wire (`idem`). The first outcome counts.
-#[derive(Default)]
 pub(crate) struct Outstanding {
     table: Mutex<Table>,
     /// A deadline earlier than all others has come in.
@@ -23,17 +22,20 @@ pub(crate) struct Outstanding {
     pub(crate) any: Notify,
 }
 
-#[derive(Default)]
 struct Table {
     waiting: HashMap<u64, Waiting>,
     last_idem: u64,
     /// The deadline that the timer is set for.
     armed: Option<Instant>,
+    /// Measures how fast answers come. The server counts the queue.
+    admission: Admission,
 }
 
 struct Waiting {
     call: oneshot::Sender<Outcome>,
     meta: CallMeta,
+    /// Whether it may be on the stream.
+    sent: bool,
     /// Known once the server has answered the XADD.
     id: Option<StreamId>,
 }
@@ -46,14 +48,16 @@ impl Expired {
         self.0.id
     }
 
-    /// Tells the call.
-    pub(crate) fn end(self, delivered: bool) {
-        let meta = self.0.meta;
+    /// Tells the call; `delivered` is whether a processor has had it, where the server has said.
+    pub(crate) fn end(self, delivered: Option<bool>) {
+        let Waiting { meta, sent, id, .. } = self.0;
         let queued = meta.deadline.saturating_duration_since(meta.enqueued);
-        let detail = if delivered {
-            "the processor that has it has not answered in time"
-        } else {
-            "no processor has taken it"
+        let (delivered, detail) = match (delivered, id) {
+            (Some(true), _) => (true, "the processor that has it has not answered in time"),
+            (Some(false), _) => (false, "no processor has taken it"),
+            (None, Some(_)) => (true, "the server does not say whether a processor has it"),
+            (None, None) if sent => (true, "the server has not confirmed that it has it"),
+            (None, None) => (false, "it has not been let into the queue"),
         };
         // Its caller may have gone in this moment.
         let _ = self
@@ -64,6 +68,20 @@ impl Expired {
 }
 
 impl Outstanding {
+    /// Of a caller that adds to a queue of at most `max_queue`.
+    pub(crate) fn new(max_queue: usize) -> Self {
+        Self {
+            table: Mutex::new(Table {
+                waiting: HashMap::new(),
+                last_idem: 0,
+                armed: None,
+                admission: Admission::new(max_queue),
+            }),
+            earlier_deadline: Notify::new(),
+            any: Notify::new(),
+        }
+    }
+
     /// Enters a request; returns its number and where its outcome will come.
     pub(crate) fn enter(&self, meta: CallMeta) -> (u64, oneshot::Receiver<Outcome>) {
         let (call, outcome) = oneshot::channel();
@@ -78,6 +96,7 @@ impl Outstanding {
         let waiting = Waiting {
             call,
             meta,
+            sent: false,
             id: None,
         };
         table.waiting.insert(idem, waiting);
@@ -91,19 +110,65 @@ impl Outstanding {
         (idem, outcome)
     }
 
-    /// Notes the id of a request's entry. False if nobody waits for it any more.
-    pub(crate) fn set_id(&self, idem: u64, id: StreamId) -> bool {
+    /// Of requests that are to be sent, keeps those that somebody waits for.
+    pub(crate) fn retain_waiting<T>(&self, requests: &mut Vec<T>, idem: impl Fn(&T) -> u64) {
         let mut table = self.lock();
-        let waiting = table.waiting.get_mut(&idem);
-        waiting.map(|waiting| waiting.id = Some(id)).is_some()
+        requests.retain(|request| {
+            let waiting = table.waiting.get_mut(&idem(request));
+            waiting.map(|waiting| waiting.sent = true).is_some()
+        });
     }
 
-    /// Ends a call. False if nobody waits for it any more.
-    pub(crate) fn end(&self, idem: u64, outcome: Outcome) -> bool {
-        let Some(waiting) = self.lock().waiting.remove(&idem) else {
-            return false;
-        };
-        waiting.call.send(outcome).is_ok()
+    /// Notes the ids of entries. Returns those that nobody waits for any more.
+    pub(crate) fn set_ids(&self, ids: impl Iterator<Item = (u64, StreamId)>) -> Vec<StreamId> {
+        let mut table = self.lock();
+        let gone = ids.filter(|(idem, id)| {
+            let waiting = table.waiting.get_mut(idem);
+            waiting.map(|waiting| waiting.id = Some(*id)).is_none()
+        });
+        gone.map(|(_, id)| id).collect()
+    }
+
+    /// Notes that these were refused: they are not on the stream.
+    pub(crate) fn set_refused(&self, idems: impl Iterator<Item = u64>) {
+        let mut table = self.lock();
+        for idem in idems {
+            if let Some(waiting) = table.waiting.get_mut(&idem) {
+                waiting.sent = false;
+            }
+        }
+    }
+
+    /// Ends a call, if somebody waits for it.
+    pub(crate) fn end(&self, idem: u64, outcome: Outcome) {
+        self.end_all([(idem, outcome)]);
+    }
+
+    /// Ends calls, of those that somebody waits for.
+    pub(crate) fn end_all(&self, outcomes: impl IntoIterator<Item = (u64, Outcome)>) {
+        let mut table = self.lock();
+        let outcomes = outcomes.into_iter().filter_map(|(idem, outcome)| {
+            let waiting = table.waiting.remove(&idem)?;
+            Some((waiting.call, outcome))
+        });
+        let ended: Vec<_> = outcomes.collect();
+        drop(table);
+        for (call, outcome) in ended {
+            // Its caller may have gone in this moment.
+            let _ = call.send(outcome);
+        }
+    }
+
+    /// Notes that so many answers have come, from which it is told when a full queue has room.
+    pub(crate) fn drained(&self, count: usize) {
+        let mut table = self.lock();
+        let waiting = table.waiting.len();
+        table.admission.drained(count, waiting, Instant::now());
+    }
+
+    /// When the next request that was refused now may be sent again.
+    pub(crate) fn refuse(&self, now: Instant) -> Duration {
+        self.lock().admission.refuse(now)
     }
 
     /// Takes out a request whose call is gone; its entry's id, if it is known.

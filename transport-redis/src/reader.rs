@@ -1,9 +1,10 @@
 //! Reads the request stream for one consumer, on a connection of its own, as much as is wanted.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamic_batcher::Result;
+use dynamic_batcher::{Backoff, Result};
 use tokio::time::sleep;
 
 use crate::client::Dedicated;
@@ -26,9 +27,9 @@ const PENDING: usize = 1_000;
 
 /// Reads until the consumer leaves, or for good until something has to be changed by somebody.
 pub(crate) async fn read(inner: Arc<Inner>) {
-    let mut pause = FIRST_PAUSE;
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
-        let error = match read_connection(&inner).await {
+        let error = match read_connection(&inner, &mut backoff).await {
             Ok(never) => match never {},
             Err(error) => error,
         };
@@ -36,13 +37,13 @@ pub(crate) async fn read(inner: Arc<Inner>) {
             inner.fail(error);
             return;
         }
+        let pause = backoff.next_pause();
         tracing::warn!("reading requests failed, trying again in {pause:?}: {error}");
         sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
-async fn read_connection(inner: &Arc<Inner>) -> Result<std::convert::Infallible> {
+async fn read_connection(inner: &Arc<Inner>, backoff: &mut Backoff) -> Result<Infallible> {
     let place = &inner.place;
     let mut connection = place.client.dedicated().await?;
     // What was delivered to a connection that died is pending on this consumer, unseen.
@@ -54,6 +55,7 @@ async fn read_connection(inner: &Arc<Inner>) -> Result<std::convert::Infallible>
             continue;
         }
         let mut found = read_some(inner, &mut *connection, wanted, Some(BLOCK)).await?;
+        backoff.reset();
         // A blocked read ends with the first entry, even when several came in one packet.
         while found > 0 && inner.wanted() > 0 {
             let wanted = inner.wanted();
@@ -98,7 +100,7 @@ pub(crate) async fn make_groups(inner: &Inner) -> Result<()> {
     let place = &inner.place;
     let streams = [&place.request_stream, &place.again_stream];
     let create = streams.map(|stream| commands::create_group(stream, &place.group));
-    for reply in place.client.send(create.into()).await? {
+    for reply in place.client.send(&create).await? {
         match reply {
             Value::Refused(refusal) if refusal.code == "BUSYGROUP" => {}
             reply => drop(reply.accepted()?),
@@ -117,7 +119,7 @@ pub(crate) async fn take_own_pending(inner: &Arc<Inner>) -> Result<()> {
         &place.consumer,
         PENDING,
     );
-    let reply = place.client.send(vec![pending]).await?.pop();
+    let reply = place.client.send(&[pending]).await?.pop();
     let pending = match reply.unwrap_or(Value::Nil) {
         Value::Refused(refusal) if refusal.code == "NOGROUP" => return make_groups(inner).await,
         reply => PendingRequestStream::all(reply)?,
@@ -136,7 +138,7 @@ pub(crate) async fn take_own_pending(inner: &Arc<Inner>) -> Result<()> {
     let fetch = unseen
         .iter()
         .map(|(id, _)| commands::entry(&place.request_stream, *id));
-    let replies = place.client.send(fetch.collect()).await?;
+    let replies = place.client.send(&fetch.collect::<Vec<_>>()).await?;
     let mut entries = Vec::new();
     for ((_, deliveries), reply) in unseen.into_iter().zip(replies) {
         // One that is gone was withdrawn by its caller, or waits to be acknowledged by others.

@@ -48,7 +48,7 @@ async fn keep_leases(inner: &Inner) -> Result<()> {
         return Ok(());
     }
     let keep = commands::keep(&place.request_stream, &place.group, &place.consumer, held);
-    send_accepted(&*place.client, vec![keep]).await
+    send_accepted(&*place.client, &[keep]).await
 }
 
 /// Takes over entries whose lease has lapsed, no more than are wanted. They count as delivered once
@@ -64,7 +64,7 @@ async fn take_over(inner: &Arc<Inner>) -> Result<bool> {
         place.grace,
         wanted,
     );
-    let reply = place.client.send(vec![take]).await?.pop();
+    let reply = place.client.send(&[take]).await?.pop();
     let mut taken = Vec::new();
     for each in reply.unwrap_or(Value::Nil).list()? {
         let mut parts = each.list()?.into_iter().skip(1);
@@ -92,7 +92,7 @@ pub(crate) async fn take_given_back(inner: &Arc<Inner>, notices: Vec<StreamId>) 
         // The others are for somebody who wants them.
         commands.push(notice(place));
     }
-    send_accepted(&*place.client, commands).await
+    send_accepted(&*place.client, &commands).await
 }
 
 /// Gives entries back, each with the deliveries that count, so that another consumer has them at
@@ -113,7 +113,7 @@ pub(crate) async fn give_back(place: &Place, entries: Vec<(StreamId, u32)>) -> R
     });
     let mut commands: Vec<_> = commands.collect();
     commands.push(notice(place));
-    send_accepted(&*place.client, commands).await
+    send_accepted(&*place.client, &commands).await
 }
 
 /// Gives back the entries whose tickets were dropped.
@@ -135,7 +135,7 @@ pub(crate) async fn acknowledge_seen(inner: &Inner) -> Result<bool> {
         return Ok(true);
     }
     let look = waiting.iter().map(|(id, _)| commands::has_response(*id));
-    let there = place.client.send(look.collect()).await?;
+    let there = place.client.send(&look.collect::<Vec<_>>()).await?;
     let mut seen = Vec::new();
     for ((id, since), there) in waiting.iter().zip(there) {
         if there.int()? == 0 || since.elapsed() >= place.grace {
@@ -145,7 +145,7 @@ pub(crate) async fn acknowledge_seen(inner: &Inner) -> Result<bool> {
     if !seen.is_empty() {
         let ids = seen.iter().copied();
         let acknowledge = commands::acknowledge(&place.request_stream, &place.group, ids);
-        send_accepted(&*place.client, vec![acknowledge]).await?;
+        send_accepted(&*place.client, &[acknowledge]).await?;
         inner.acknowledged(&seen);
     }
     Ok(seen.len() == waiting.len())

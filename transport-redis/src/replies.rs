@@ -1,13 +1,14 @@
 //! Receives answers, from whichever place they come first: the reply stream of this caller, or the
 //! string key named like the request's id, which a Python processor sets.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamic_batcher::{Error, ErrorKind, Reply, Result};
+use dynamic_batcher::{Backoff, Error, ErrorKind, Reply, Result};
 use tokio::time::{Instant, sleep};
 
-use crate::client::{Client, Dedicated, send_accepted};
+use crate::client::{Client, Dedicated};
 use crate::commands::{self, REPLY_STREAM_EXPIRY};
 use crate::entry::{Entry, StreamId};
 use crate::outstanding::Outstanding;
@@ -46,22 +47,20 @@ pub(crate) struct Answers {
 impl Answers {
     /// Reads the reply stream for ever.
     pub(crate) async fn read_stream(self: Arc<Self>) {
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
-            match self.read_connection().await {
-                Ok(()) => pause = FIRST_PAUSE,
-                Err(error) => {
-                    tracing::warn!("reading replies failed, trying again in {pause:?}: {error}");
-                    sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-            }
+            let error = match self.read_connection(&mut backoff).await {
+                Ok(never) => match never {},
+                Err(error) => error,
+            };
+            let pause = backoff.next_pause();
+            tracing::warn!("reading replies failed, trying again in {pause:?}: {error}");
+            sleep(pause).await;
         }
     }
 
-    /// Reads on one connection, until the stream has to be made again.
-    async fn read_connection(&self) -> Result<()> {
-        self.make_stream().await?;
+    /// Reads on one connection, for as long as it works.
+    async fn read_connection(&self, backoff: &mut Backoff) -> Result<Infallible> {
         let mut connection = self.client.dedicated().await?;
         // What is there was not trimmed, so it was not read, or its trimming was lost.
         let mut last = StreamId::MIN;
@@ -69,7 +68,9 @@ impl Answers {
         let mut trimmed = Instant::now();
         let mut untrimmed = false;
         loop {
-            if let Some(read) = self.read_some(&mut *connection, last).await? {
+            let read = self.read_some(&mut *connection, last).await?;
+            backoff.reset();
+            if let Some(read) = read {
                 last = read;
                 untrimmed = true;
             }
@@ -87,34 +88,12 @@ impl Answers {
             if upkeep.is_empty() {
                 continue;
             }
-            let done = self.client.send(upkeep).await?.pop();
-            // The server has lost it, and with it perhaps everything: the look at the keys finds
-            // out what became of the requests.
+            let done = self.client.send(&upkeep).await?.pop();
+            // It was lost, and will be made again with the next request: its ids begin anew.
             if refresh && done == Some(Value::Int(0)) {
-                return Ok(());
+                last = StreamId::MIN;
             }
         }
-    }
-
-    /// Makes the stream, however often that takes.
-    pub(crate) async fn make_stream_at_last(&self) {
-        let mut pause = FIRST_PAUSE;
-        while let Err(error) = self.make_stream().await {
-            tracing::warn!("no place for replies yet, trying again in {pause:?}: {error}");
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-
-    /// Makes the stream, empty: processors answer only where there is one.
-    async fn make_stream(&self) -> Result<()> {
-        let stream = &self.reply_stream;
-        let seed = ["made".into(), "1".into()];
-        let make = vec![
-            commands::add(stream, seed),
-            commands::expire(stream, REPLY_STREAM_EXPIRY),
-        ];
-        send_accepted(&*self.client, make).await
     }
 
     /// Waits for entries and ends their calls; the last one's id.
@@ -136,9 +115,10 @@ impl Answers {
         let mut last = None;
         for Entry { id, fields } in entries {
             last = Some(id);
-            for (idem, outcome) in reply::parse(fields) {
-                self.outstanding.end(idem, outcome);
-            }
+            let replies = reply::parse(fields);
+            let count = replies.len();
+            self.outstanding.end_all(replies);
+            self.outstanding.drained(count);
         }
         last
     }
@@ -200,7 +180,7 @@ impl Answers {
     /// Takes the answers that are there from the keys of these requests.
     async fn take_from_keys(&self, requests: &[(u64, StreamId)]) -> Result<bool> {
         let ids = requests.iter().map(|(_, id)| *id);
-        let replies = self.client.send(vec![commands::get_responses(ids)]).await?;
+        let replies = self.client.send(&[commands::get_responses(ids)]).await?;
         let values = replies.into_iter().next().unwrap_or(Value::Nil).list()?;
         let mut answers = Vec::new();
         for ((idem, id), value) in requests.iter().zip(values) {
@@ -214,14 +194,16 @@ impl Answers {
         // A Python processor never acknowledges. Cleaned up before the calls are told, after which
         // this process may end at any time.
         let ids = || answers.iter().map(|(_, id, _)| *id);
-        let cleaned = self.client.send(vec![
+        let clean = [
             commands::delete_responses(ids()),
             commands::acknowledge(&self.request_stream, &self.group, ids()),
-        ]);
-        let cleaned = cleaned.await;
-        for (idem, _, json) in answers {
-            self.outstanding.end(idem, Ok(Reply::new(json, None)));
-        }
+        ];
+        let cleaned = self.client.send(&clean).await;
+        let count = answers.len();
+        let answers = answers.into_iter();
+        let answers = answers.map(|(idem, _, json)| (idem, Ok(Reply::new(json, None))));
+        self.outstanding.end_all(answers);
+        self.outstanding.drained(count);
         cleaned?;
         Ok(true)
     }
@@ -234,7 +216,7 @@ impl Answers {
         }
         let ids = requests.iter().map(|(_, id)| *id);
         let find = commands::find_missing(&self.request_stream, &self.group, ids);
-        let replies = self.client.send(vec![find]).await?;
+        let replies = self.client.send(&[find]).await?;
         let mut missing = Vec::new();
         for id in replies.into_iter().next().unwrap_or(Value::Nil).list()? {
             missing.push(StreamId::parse(&id.text()?)?);
@@ -243,7 +225,7 @@ impl Answers {
             return Ok(());
         }
         let unread = commands::range(&self.reply_stream, StreamId::MIN);
-        let replies = self.client.send(vec![unread]).await?;
+        let replies = self.client.send(&[unread]).await?;
         self.route(Entry::all(
             replies.into_iter().next().unwrap_or(Value::Nil),
         )?);

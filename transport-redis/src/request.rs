@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dynamic_batcher::Result;
 
+use crate::command::Command;
 use crate::entry::{Entry, unreadable};
 
 /// The request's body, JSON: the one field that the Python package knows.
@@ -32,21 +33,27 @@ pub(crate) struct Request {
     pub(crate) timeout: Option<Duration>,
 }
 
-/// The fields of a request of ours, as XADD takes them.
-pub(crate) fn fields(body: Vec<u8>, reply_to: &str, idem: u64, timeout: Duration) -> [Vec<u8>; 10] {
-    let millis = timeout.as_millis().to_string();
-    [
-        BODY.into(),
-        body,
-        VERSION.into(),
-        "1".into(),
-        REPLY_TO.into(),
-        reply_to.into(),
-        IDEM.into(),
-        idem.to_string().into(),
-        TIMEOUT.into(),
-        millis.into(),
-    ]
+/// How many arguments the fields of a request of ours are.
+pub(crate) const ARGUMENTS: usize = 10;
+
+/// Appends the fields of a request of ours, as XADD takes them.
+pub(crate) fn write(
+    command: &mut Command,
+    body: &[u8],
+    reply_to: &str,
+    idem: u64,
+    timeout: Duration,
+) {
+    command.push(BODY);
+    command.push(body);
+    command.push(VERSION);
+    command.push("1");
+    command.push(REPLY_TO);
+    command.push(reply_to);
+    command.push(IDEM);
+    command.push_number(idem);
+    command.push(TIMEOUT);
+    command.push_number(timeout.as_millis());
 }
 
 impl Request {
@@ -128,8 +135,17 @@ mod tests {
 
     #[test]
     fn a_request_of_ours_comes_back_as_it_was_sent() {
-        let sent = fields(b"[1]".to_vec(), "reply", 7, Duration::from_millis(1_500));
-        let sent: Vec<_> = sent.map(|field| String::from_utf8(field).unwrap()).to_vec();
+        let mut command = Command::new("XADD");
+        write(
+            &mut command,
+            b"[1]",
+            "reply",
+            7,
+            Duration::from_millis(1_500),
+        );
+        let sent = command.iter().map(|arg| String::from_utf8(arg.to_vec()));
+        let sent: Vec<_> = sent.collect::<std::result::Result<_, _>>().unwrap();
+        assert_eq!(sent.len(), ARGUMENTS);
         let pairs: Vec<_> = sent
             .chunks_exact(2)
             .map(|pair| (&*pair[0], &*pair[1]))

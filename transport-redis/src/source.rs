@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::client::Client;
+use crate::client::{Client, send_repeatedly};
 use crate::clock::Clock;
 use crate::commands;
 use crate::entry::{Entry, StreamId};
@@ -298,7 +298,7 @@ impl Consumer<Vec<u8>, Vec<u8>> for RedisConsumer {
         }
         commands.push(commands::delete_entries(&place.request_stream, ids()));
         // Of an entry that its caller looks for among the pending ones the lease is kept no longer.
-        let replies = place.client.send(commands).await?;
+        let replies = send_repeatedly(&*place.client, &commands, place.lease).await?;
         let now = Instant::now();
         let seen_later = seen_later.into_iter().map(|id| (id, now));
         self.inner.lock().unacknowledged.extend(seen_later);
@@ -330,7 +330,7 @@ impl Consumer<Vec<u8>, Vec<u8>> for RedisConsumer {
         }
         let leave = commands::leave(&place.request_stream, &place.group, &place.consumer);
         let leave_again = commands::leave(&place.again_stream, &place.group, &place.consumer);
-        place.client.send(vec![leave, leave_again]).await?;
+        place.client.send(&[leave, leave_again]).await?;
         Ok(())
     }
 }

@@ -1,117 +1,245 @@
-//! Sends requests: gathers what many callers send at the same time into pipelines.
+//! Sends requests: gathers what many callers send at the same time into pipelines, and sends again
+//! what did not arrive.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
-use dynamic_batcher::Result;
+use dynamic_batcher::{Backoff, Error, ErrorKind, OnFull, Result};
 use futures_util::StreamExt as _;
+use futures_util::future::join;
 use futures_util::stream::FuturesOrdered;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 
-use crate::client::Client;
-use crate::command::Command;
+use crate::admit::{Admit, Admitted};
+use crate::client::{Client, send_accepted};
 use crate::commands;
 use crate::entry::StreamId;
 use crate::outstanding::Outstanding;
-use crate::replies::Answers;
-use crate::value::Value;
 
-/// The most commands in one pipeline, and the most pipelines on their way.
+/// The most requests in one pipeline, and about the most bytes.
 const PIPELINE: usize = 256;
+const PIPELINE_BYTES: usize = 4 << 20;
+/// The most pipelines on their way.
 const PIPELINES: usize = 4;
+/// The pause before sending again doubles from the first to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// After so long without success requests are no longer kept: their callers learn what is wrong.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How soon and how late a caller that waits for room asks again.
+const SOONEST: Duration = Duration::from_millis(5);
+const LATEST: Duration = Duration::from_secs(1);
 
 /// What is to be sent.
 #[derive(Debug)]
 pub(crate) enum Submission {
-    /// The request with this number.
-    Add { idem: u64, command: Command },
+    Add(Request),
     /// The entry of a request that nobody waits for any more.
     Delete(StreamId),
 }
 
+/// A request that is to be added.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// Its number, which names it on the wire: added a second time, it has one outcome all the same.
+    pub(crate) idem: u64,
+    pub(crate) body: Vec<u8>,
+    pub(crate) deadline: Instant,
+}
+
 /// Sends what comes, until the last sender is gone.
-pub(crate) async fn submit(
-    answers: Arc<Answers>,
-    mut submissions: mpsc::UnboundedReceiver<Submission>,
-) {
-    // Nothing is sent before there is a place for its answer: a processor makes none.
-    answers.make_stream_at_last().await;
-    let Answers {
-        client,
-        outstanding,
-        request_stream,
-        ..
-    } = &*answers;
-    let mut sending = FuturesOrdered::new();
-    let mut open = true;
-    while open || !sending.is_empty() {
+pub(crate) struct Submitter {
+    pub(crate) client: Arc<dyn Client>,
+    pub(crate) outstanding: Arc<Outstanding>,
+    pub(crate) admit: Admit,
+    pub(crate) on_full: OnFull,
+}
+
+/// What became of a pipeline.
+#[derive(Default)]
+struct Sent {
+    /// The requests that are to be sent again, and why.
+    again: Vec<Request>,
+    why: Option<Again>,
+    /// The entries that are still to be deleted, those of callers that have gone meanwhile among
+    /// them.
+    delete: Vec<StreamId>,
+}
+
+enum Again {
+    /// The server did not know the script.
+    AtOnce,
+    /// The queue is full, for about so long.
+    Full(Duration),
+    /// The server could not be reached, or is busy with itself.
+    Failed(Error),
+}
+
+impl Submitter {
+    pub(crate) async fn run(self, mut inbox: mpsc::UnboundedReceiver<Submission>) {
+        // By their numbers, but for those that callers have sent at the same time.
+        let mut line: VecDeque<Request> = VecDeque::new();
+        let mut delete: Vec<StreamId> = Vec::new();
+        let mut sending = FuturesOrdered::new();
         let mut gathered = Vec::new();
-        tokio::select! {
-            biased;
-            Some(gone) = sending.next(), if !sending.is_empty() => {
-                let gone: Vec<StreamId> = gone;
-                if !gone.is_empty() {
-                    let delete = commands::delete_entries(request_stream, gone);
-                    sending.push_back(send(&**client, outstanding, Vec::new(), vec![delete]));
-                }
-            }
-            received = submissions.recv_many(&mut gathered, PIPELINE),
-                if open && sending.len() < PIPELINES =>
+        let mut open = true;
+        let mut resume: Option<Instant> = None;
+        let mut full = false;
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        let mut failing: Option<Instant> = None;
+        loop {
+            // While it is full nobody overtakes who waits.
+            let places = if full { 1 } else { PIPELINES };
+            while resume.is_none()
+                && sending.len() < places
+                && !(line.is_empty() && delete.is_empty())
             {
-                open = received > 0;
-                let mut idems = Vec::with_capacity(gathered.len());
-                let mut pipeline = Vec::with_capacity(gathered.len());
-                let mut deleted = Vec::new();
-                for submission in gathered {
-                    match submission {
-                        Submission::Add { idem, command } => {
-                            idems.push(idem);
-                            pipeline.push(command);
+                let requests = take_pipeline(&mut line);
+                sending.push_back(self.send(requests, std::mem::take(&mut delete)));
+            }
+            if !open && sending.is_empty() && resume.is_none() {
+                return;
+            }
+            tokio::select! {
+                biased;
+                Some(sent) = sending.next(), if !sending.is_empty() => {
+                    let Sent { again, why, delete: left } = sent;
+                    delete.extend(left);
+                    put_back(&mut line, again);
+                    full = matches!(why, Some(Again::Full(_)));
+                    match why {
+                        None => {
+                            backoff.reset();
+                            failing = None;
                         }
-                        Submission::Delete(id) => deleted.push(id),
+                        Some(Again::AtOnce) => {}
+                        Some(Again::Full(retry_after)) => {
+                            resume = Some(Instant::now() + retry_after.clamp(SOONEST, LATEST));
+                        }
+                        Some(Again::Failed(error)) => {
+                            let since = *failing.get_or_insert_with(Instant::now);
+                            if since.elapsed() >= PATIENCE {
+                                let given_up = line.drain(..);
+                                let ended = given_up.map(|request| (request.idem, Err(error.clone())));
+                                self.outstanding.end_all(ended);
+                                delete.clear();
+                            }
+                            let pause = backoff.next_pause();
+                            tracing::warn!("sending requests failed, trying again in {pause:?}: {error}");
+                            resume = Some(Instant::now() + pause);
+                        }
                     }
                 }
-                if !deleted.is_empty() {
-                    pipeline.push(commands::delete_entries(request_stream, deleted));
+                received = inbox.recv_many(&mut gathered, PIPELINE),
+                    if open && resume.is_none() && sending.len() < places =>
+                {
+                    open = received > 0;
+                    for submission in gathered.drain(..) {
+                        match submission {
+                            Submission::Add(request) => line.push_back(request),
+                            Submission::Delete(id) => delete.push(id),
+                        }
+                    }
                 }
-                if !pipeline.is_empty() {
-                    sending.push_back(send(&**client, outstanding, idems, pipeline));
+                () = sleep_until(resume.unwrap_or_else(Instant::now)), if resume.is_some() => {
+                    resume = None;
                 }
             }
         }
     }
-}
 
-/// Sends one pipeline, whose first commands add the requests of these numbers. Returns the entries
-/// whose callers have gone meanwhile.
-async fn send(
-    client: &dyn Client,
-    outstanding: &Outstanding,
-    idems: Vec<u64>,
-    pipeline: Vec<Command>,
-) -> Vec<StreamId> {
-    let mut gone = Vec::new();
-    match client.send(pipeline).await {
-        Ok(replies) => {
-            for (idem, reply) in idems.into_iter().zip(replies) {
-                match added(reply) {
-                    Ok(id) if outstanding.set_id(idem, id) => {}
-                    Ok(id) => gone.push(id),
-                    Err(error) => {
-                        outstanding.end(idem, Err(error));
-                    }
+    /// Sends one pipeline.
+    async fn send(&self, mut requests: Vec<Request>, delete: Vec<StreamId>) -> Sent {
+        self.outstanding
+            .retain_waiting(&mut requests, |request| request.idem);
+        let mut sent = Sent::default();
+        let (added, deleted) = join(self.add(&requests), self.delete(&delete)).await;
+        if deleted.is_err() {
+            sent.delete = delete;
+        }
+        match added {
+            Ok(Admitted::Ids(ids)) => {
+                let rest = requests.split_off(ids.len().min(requests.len()));
+                let added = requests.iter().map(|request| request.idem).zip(ids);
+                // Their callers have gone meanwhile.
+                sent.delete.extend(self.outstanding.set_ids(added));
+                if !rest.is_empty() {
+                    self.refuse(rest, "", &mut sent);
                 }
             }
+            Ok(Admitted::NoMemory(text)) => self.refuse(requests, &text, &mut sent),
+            Ok(Admitted::Unknown) => {
+                sent.again = requests;
+                sent.why = Some(Again::AtOnce);
+            }
+            Err(error) if error.kind() == ErrorKind::Connection => {
+                sent.again = requests;
+                sent.why = Some(Again::Failed(error));
+            }
+            Err(error) => {
+                let ended = requests.iter().map(|each| (each.idem, Err(error.clone())));
+                self.outstanding.end_all(ended);
+            }
         }
-        // Which of them arrived is not known: none is sent again.
-        Err(error) => {
-            for idem in idems {
-                outstanding.end(idem, Err(error.clone()));
+        sent
+    }
+
+    async fn add(&self, requests: &[Request]) -> Result<Admitted> {
+        match requests {
+            [] => Ok(Admitted::Ids(Vec::new())),
+            requests => self.admit.send(&*self.client, requests).await,
+        }
+    }
+
+    async fn delete(&self, ids: &[StreamId]) -> Result<()> {
+        match ids {
+            [] => Ok(()),
+            ids => {
+                let ids = ids.iter().copied();
+                let delete = commands::delete_entries(&self.admit.request_stream, ids);
+                send_accepted(&*self.client, &[delete]).await
             }
         }
     }
-    gone
+
+    /// There is no room for these.
+    fn refuse(&self, requests: Vec<Request>, detail: &str, sent: &mut Sent) {
+        let now = Instant::now();
+        if self.on_full == OnFull::Wait {
+            let idems = requests.iter().map(|request| request.idem);
+            self.outstanding.set_refused(idems);
+            sent.why = Some(Again::Full(self.outstanding.refuse(now)));
+            sent.again = requests;
+            return;
+        }
+        let refused = requests.iter().map(|request| {
+            let retry_after = self.outstanding.refuse(now);
+            let error = Error::new(ErrorKind::QueueFull { retry_after }, detail);
+            (request.idem, Err(error))
+        });
+        let refused: Vec<_> = refused.collect();
+        self.outstanding.end_all(refused.into_iter());
+    }
 }
 
-fn added(reply: Value) -> Result<StreamId> {
-    StreamId::parse(&reply.text()?)
+fn take_pipeline(line: &mut VecDeque<Request>) -> Vec<Request> {
+    let mut bytes = 0;
+    let fits = |request: &&Request| {
+        let first = bytes == 0;
+        bytes += request.body.len().max(1);
+        first || bytes <= PIPELINE_BYTES
+    };
+    let count = line.iter().take(PIPELINE).take_while(fits).count();
+    line.drain(..count).collect()
+}
+
+/// Puts requests where they were before they were sent.
+fn put_back(line: &mut VecDeque<Request>, again: Vec<Request>) {
+    if !again.is_empty() {
+        line.extend(again);
+        line.make_contiguous()
+            .sort_unstable_by_key(|request| request.idem);
+    }
 }

@@ -41,13 +41,13 @@ impl RedisWire {
             &config.stream_key_response,
             &config.stream_group_batcher,
         );
-        let replies = client.send(vec![
+        let prepare = [
             commands::server_info(),
             commands::create_group(keys.request(), &config.stream_group_processor),
             commands::create_group(&keys.again(), &config.stream_group_processor),
             response,
-        ]);
-        let mut replies = replies.await?.into_iter();
+        ];
+        let mut replies = client.send(&prepare).await?.into_iter();
         check_version(replies.next().unwrap_or(Value::Nil))?;
         for reply in replies {
             match reply {

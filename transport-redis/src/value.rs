@@ -1,5 +1,7 @@
 //! A reply of the server, whichever client crate received it.
 
+use std::fmt;
+
 use dynamic_batcher::{Error, ErrorKind, Result};
 
 /// A reply, with the differences between the versions of the protocol taken out: text is text,
@@ -32,6 +34,46 @@ impl Refusal {
             code: code.to_owned(),
             message: message.to_owned(),
         }
+    }
+}
+
+impl Refusal {
+    /// The server's memory is full. A script that runs into that itself says so in its own words.
+    pub(crate) fn is_out_of_memory(&self) -> bool {
+        self.code == "OOM" || self.message.contains("OOM command not allowed")
+    }
+
+    /// Whether it passes by itself; of the others somebody has to change something.
+    fn passes(&self) -> bool {
+        let passing = [
+            "LOADING",
+            "READONLY",
+            "BUSY",
+            "TRYAGAIN",
+            "MASTERDOWN",
+            "CLUSTERDOWN",
+            "NOREPLICAS",
+            "MISCONF",
+            "UNBLOCKED",
+            "NOSCRIPT",
+        ];
+        passing.contains(&&*self.code) || self.is_out_of_memory()
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let advice = match self.code.as_str() {
+            "NOAUTH" | "WRONGPASS" => ": set the password, REDIS__PASSWORD",
+            "NOPERM" => ": allow the user of this connection that command and key",
+            "WRONGTYPE" => ": another program uses this key, choose another name",
+            "READONLY" => ": it is a replica, connect to the primary",
+            "MISCONF" => ": it cannot save its data, see its log",
+            _ if self.is_out_of_memory() => ": its maxmemory is reached",
+            _ => "",
+        };
+        let Self { code, message } = self;
+        write!(f, "the server refused: {code} {message}{advice}")
     }
 }
 
@@ -88,24 +130,10 @@ impl Value {
 
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
-        let Refusal { code, message } = refusal;
-        let advice = match code.as_str() {
-            "NOAUTH" | "WRONGPASS" => ": set the password, REDIS__PASSWORD",
-            "NOPERM" => ": allow the user of this connection that command and key",
-            "WRONGTYPE" => ": another program uses this key, choose another name",
-            "OOM" => ": the server's maxmemory is reached",
-            _ => "",
+        let kind = match refusal.passes() {
+            true => ErrorKind::Connection,
+            false => ErrorKind::Config,
         };
-        // These pass by themselves; the others need somebody to change something.
-        let kind = match code.as_str() {
-            "LOADING" | "READONLY" | "OOM" | "BUSY" | "TRYAGAIN" | "MASTERDOWN" | "CLUSTERDOWN" => {
-                ErrorKind::Connection
-            }
-            _ => ErrorKind::Config,
-        };
-        Self::new(
-            kind,
-            format!("the server refused: {code} {message}{advice}"),
-        )
+        Self::new(kind, refusal.to_string())
     }
 }

@@ -30,7 +30,7 @@ pub(crate) trait Connection: Sized + Send + Sync + 'static {
     async fn open(options: &Self::Options) -> Result<Self>;
 
     /// Sends commands together, in order, and waits for their replies. As [`Client::send`].
-    async fn send(&self, commands: Vec<Command>) -> Result<Vec<Value>>;
+    async fn send(&self, commands: &[Command]) -> Result<Vec<Value>>;
 }
 
 /// A client: its options, and the connection that everybody shares, which the first to need one
@@ -99,7 +99,7 @@ impl<C: Connection> Shared<C> {
 
 #[async_trait]
 impl<C: Connection> Client for Shared<C> {
-    async fn send(&self, commands: Vec<Command>) -> Result<Vec<Value>> {
+    async fn send(&self, commands: &[Command]) -> Result<Vec<Value>> {
         let connection = self.connection().await?;
         let replies = within(REPLY_LIMIT, "no reply", connection.send(commands)).await;
         if replies.is_err() {
@@ -134,7 +134,7 @@ async fn open<C: Connection>(options: &C::Options) -> Result<C> {
 }
 
 async fn only<C: Connection>(connection: &C, command: Command) -> Result<Value> {
-    let mut replies = connection.send(vec![command]).await?;
+    let mut replies = connection.send(&[command]).await?;
     replies
         .pop()
         .ok_or_else(|| Error::new(ErrorKind::Connection, "a command had no reply"))

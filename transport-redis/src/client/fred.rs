@@ -8,6 +8,7 @@ use std::pin::pin;
 
 use async_trait::async_trait;
 use dynamic_batcher::{Error, ErrorKind, Result};
+use fred::bytes::Bytes;
 use fred::clients::Client;
 use fred::error::Error as Trouble;
 use fred::interfaces::{ClientLike, FredResult};
@@ -129,7 +130,7 @@ impl Connection for Routed {
         })
     }
 
-    async fn send(&self, commands: Vec<Command>) -> Result<Vec<Value>> {
+    async fn send(&self, commands: &[Command]) -> Result<Vec<Value>> {
         let received = pin!(self.request(commands));
         match future::select(received, self.ended.clone()).await {
             Either::Left((Ok(replies), _)) => Ok(replies.into_iter().map(value).collect()),
@@ -141,11 +142,11 @@ impl Connection for Routed {
 
 impl Routed {
     /// Sends commands; the error inside is what the server said, the other one is the client's.
-    async fn request(&self, commands: Vec<Command>) -> FredResult<Vec<FredResult<Reply>>> {
+    async fn request(&self, commands: &[Command]) -> FredResult<Vec<FredResult<Reply>>> {
         let number = commands.len();
-        let mut commands = commands.into_iter().map(|Command { name, args }| {
-            let custom = CustomCommand::new_static(name, ClusterHash::FirstKey, false);
-            (custom, args)
+        let mut commands = commands.iter().map(|command| {
+            let custom = CustomCommand::new_static(command.name, ClusterHash::FirstKey, false);
+            (custom, args(command))
         });
         if number == 1
             && let Some((custom, args)) = commands.next()
@@ -168,6 +169,15 @@ impl Routed {
             Some(Ok(_)) | None => Trouble::new_canceled(),
         })
     }
+}
+
+/// The arguments, which share one piece of memory.
+fn args(Command { bytes, ends, .. }: &Command) -> Vec<Reply> {
+    let bytes = Bytes::copy_from_slice(bytes);
+    let starts = std::iter::once(0).chain(ends.iter().copied());
+    let args = starts.zip(ends);
+    args.map(|(start, end)| Reply::Bytes(bytes.slice(start..*end)))
+        .collect()
 }
 
 fn cause(ended: Result<FredResult<()>, JoinError>) -> Trouble {

@@ -71,15 +71,15 @@ impl Connection for Multiplexed {
         opened.await.map(Self).map_err(not_opened)
     }
 
-    async fn send(&self, commands: Vec<Command>) -> Result<Vec<Value>> {
+    async fn send(&self, commands: &[Command]) -> Result<Vec<Value>> {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
         let mut pipeline = redis::Pipeline::with_capacity(commands.len());
-        for command in &commands {
+        for command in commands {
             let mut packed = redis::cmd(command.name);
-            for arg in &command.args {
-                packed.arg(arg.as_slice());
+            for arg in command.iter() {
+                packed.arg(arg);
             }
             pipeline.add_command(packed);
         }

@@ -102,7 +102,7 @@ fn list<const N: usize>(values: [Value; N]) -> Value {
 }
 
 async fn one(client: &dyn Client, command: Command) -> Value {
-    let mut replies = client.send(vec![command]).await.unwrap();
+    let mut replies = client.send(&[command]).await.unwrap();
     assert_eq!(replies.len(), 1);
     replies.pop().unwrap()
 }
@@ -128,9 +128,9 @@ async fn one_is_blocked(client: &dyn Client) -> bool {
 
 async fn a_pipeline_is_answered_in_order<C: Connect>() {
     let (_server, client) = connected::<C>().await;
-    assert_eq!(client.send(Vec::new()).await.unwrap(), []);
+    assert_eq!(client.send(&[]).await.unwrap(), []);
     let replies = client
-        .send(vec![
+        .send(&[
             line("SET a 1"),
             line("GET a"),
             line("MGET a b a"),
@@ -168,14 +168,17 @@ async fn a_pipeline_is_answered_in_order<C: Connect>() {
 
 async fn a_long_pipeline_is_written_in_order<C: Connect>() {
     let (_server, client) = connected::<C>().await;
-    let commands = (0..5_000).map(|_| line("INCR n")).collect();
-    let replies = client.send(commands).await.unwrap();
+    let commands: Vec<_> = (0..5_000).map(|_| line("INCR n")).collect();
+    let replies = client.send(&commands).await.unwrap();
     let expected: Vec<_> = (1..=5_000).map(Value::Int).collect();
     assert_eq!(replies, expected);
 
     let words: Vec<_> = (0..5_000).map(|n| n.to_string()).collect();
     let push = |word: &String| line("RPUSH l").arg(word.as_str());
-    client.send(words.iter().map(push).collect()).await.unwrap();
+    client
+        .send(&words.iter().map(push).collect::<Vec<_>>())
+        .await
+        .unwrap();
     let pushed = one(&*client, line("LRANGE l 0 -1")).await.list().unwrap();
     assert_eq!(pushed, words.iter().map(text).collect::<Vec<_>>());
 }
@@ -183,7 +186,7 @@ async fn a_long_pipeline_is_written_in_order<C: Connect>() {
 async fn an_error_reply_leaves_the_others_alone<C: Connect>() {
     let (_server, client) = connected::<C>().await;
     let replies = client
-        .send(vec![
+        .send(&[
             line("SET a x"),
             line("LPUSH a 1"),
             line("XREADGROUP GROUP g c STREAMS s >"),
@@ -231,7 +234,7 @@ async fn any_bytes_and_a_mebibyte_come_back_as_they_went<C: Connect>() {
         b"\r\n+OK\r\n".to_vec(),
     ] {
         let replies = client
-            .send(vec![
+            .send(&[
                 Command::new("SET").arg(bytes.clone()).arg(bytes.clone()),
                 Command::new("GET").arg(bytes.clone()),
                 Command::new("XADD")
@@ -330,11 +333,11 @@ async fn after_a_restart_one_send_fails_and_the_next_ones_work<C: Connect>() {
     for _ in 0..3 {
         server.restart();
         let start = Instant::now();
-        let error = client.send(vec![line("GET a")]).await.unwrap_err();
+        let error = client.send(&[line("GET a")]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
         for n in 0..100 {
             let set = Command::new("SET").arg("a").number(n);
-            let replies = client.send(vec![set, line("GET a")]).await.unwrap();
+            let replies = client.send(&[set, line("GET a")]).await.unwrap();
             assert_eq!(replies[1], text(n.to_string()));
         }
         assert!(start.elapsed() < SOON);
@@ -361,7 +364,7 @@ async fn a_dead_server_fails_a_thousand_senders_soon<C: Connect>() {
             let client = Arc::clone(&client);
             tokio::spawn(async move {
                 loop {
-                    if let Err(error) = client.send(vec![line("INCR n")]).await {
+                    if let Err(error) = client.send(&[line("INCR n")]).await {
                         break error;
                     }
                 }
@@ -382,7 +385,7 @@ async fn a_dead_server_fails_a_thousand_senders_soon<C: Connect>() {
     assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
     server.restart();
     until("it works again", async || {
-        client.send(vec![line("PING")]).await.is_ok()
+        client.send(&[line("PING")]).await.is_ok()
     })
     .await;
 }
@@ -394,7 +397,7 @@ async fn ten_thousand_at_once_are_each_answered<C: Connect>() {
             let client = Arc::clone(&client);
             tokio::spawn(async move {
                 let echo = Command::new("ECHO").number(n);
-                client.send(vec![echo]).await.unwrap()
+                client.send(&[echo]).await.unwrap()
             })
         })
         .collect();

@@ -1,0 +1,105 @@
+//! Adds requests to the stream, as far as there is room, in one step.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use dynamic_batcher::Result;
+use tokio::time::Instant;
+
+use crate::client::Client;
+use crate::command::Command;
+use crate::commands;
+use crate::entry::StreamId;
+use crate::request;
+use crate::submit::Request;
+use crate::value::Value;
+
+/// Where a caller's requests go, and how.
+pub(crate) struct Admit {
+    pub(crate) request_stream: String,
+    pub(crate) reply_stream: String,
+    pub(crate) max_queue: usize,
+    /// The name under which the server knows the script, once it does: sent by its text, it would be
+    /// hashed each time.
+    script: Mutex<Option<String>>,
+}
+
+/// What the server made of requests.
+pub(crate) enum Admitted {
+    /// It has added so many, the first ones; the queue is full.
+    Ids(Vec<StreamId>),
+    /// Its memory is full.
+    NoMemory(String),
+    /// It does not know the script any more.
+    Unknown,
+}
+
+impl Admit {
+    pub(crate) fn new(request_stream: String, reply_stream: String, max_queue: usize) -> Self {
+        Self {
+            request_stream,
+            reply_stream,
+            max_queue,
+            script: Mutex::new(None),
+        }
+    }
+
+    /// Adds requests. Fails with kind `Connection` when it is worth while to send them again; whether
+    /// they have arrived is not known then.
+    pub(crate) async fn send(&self, client: &dyn Client, requests: &[Request]) -> Result<Admitted> {
+        let mut pipeline = Vec::with_capacity(2);
+        let known = self.script().clone();
+        if known.is_none() {
+            pipeline.push(commands::load_admit());
+        }
+        pipeline.push(self.command(known, requests));
+        let mut replies = client.send(&pipeline).await?;
+        let reply = replies.pop().unwrap_or(Value::Nil);
+        if let Some(loaded) = replies.pop() {
+            // Where it may not be kept there it goes by its text, as now.
+            *self.script() = loaded
+                .text()
+                .ok()
+                .and_then(|text| String::from_utf8(text).ok());
+        }
+        match reply {
+            Value::Refused(refusal) if refusal.code == "NOSCRIPT" => {
+                *self.script() = None;
+                Ok(Admitted::Unknown)
+            }
+            Value::Refused(refusal) if refusal.is_out_of_memory() => {
+                Ok(Admitted::NoMemory(format!("{refusal}")))
+            }
+            reply => {
+                let ids = reply.list()?.into_iter();
+                let ids = ids.map(|id| StreamId::parse(&id.text()?));
+                Ok(Admitted::Ids(ids.collect::<Result<_>>()?))
+            }
+        }
+    }
+
+    fn command(&self, known: Option<String>, requests: &[Request]) -> Command {
+        let mut command = commands::admit(
+            known.as_deref(),
+            &self.request_stream,
+            &self.reply_stream,
+            self.max_queue,
+            request::ARGUMENTS,
+        );
+        let now = Instant::now();
+        for Request {
+            idem,
+            body,
+            deadline,
+        } in requests
+        {
+            let timeout = deadline.saturating_duration_since(now);
+            request::write(&mut command, body, &self.reply_stream, *idem, timeout);
+        }
+        command
+    }
+
+    fn script(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
