@@ -1,7 +1,9 @@
 //! The Redis transport against the Python package itself, unmodified, in both directions and with
 //! both client crates.
 
+mod idle;
 mod peers;
+mod trace;
 
 use std::time::Duration;
 
@@ -12,9 +14,14 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use idle::{an_idle_caller_sends_next_to_nothing, an_idle_processor_waits_in_one_read};
 use peers::{
     Call, Client, LIMIT, PYTHON_CONSUMER, Peers, Sum, Values, check, check_lost, command,
     eventually, found, output, policy, rust_sums, sum_values, timed_sum,
+};
+use trace::{
+    the_steps_of_a_request_from_python_to_rust, the_steps_of_a_request_from_rust_to_python,
+    the_steps_of_a_request_from_rust_to_rust,
 };
 
 /// Each of the tests below with each client crate.
@@ -53,6 +60,11 @@ with_both_clients! {
     what_a_python_processor_trims_is_lost_while_it_answers_others,
     json_values_come_back_as_python_wrote_them,
     raw_json_comes_back_as_python_wrote_it,
+    the_steps_of_a_request_from_python_to_rust,
+    the_steps_of_a_request_from_rust_to_python,
+    the_steps_of_a_request_from_rust_to_rust,
+    an_idle_caller_sends_next_to_nothing,
+    an_idle_processor_waits_in_one_read,
 }
 
 async fn python_callers_have_their_answers_from_rust_whatever_their_delay(peers: Peers) {
