@@ -1,6 +1,7 @@
 //! What the tests against the Python package put round a server: peers of both languages.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,8 @@ pub(crate) enum Client {
 pub(crate) struct Peers {
     pub(crate) client: Client,
     pub(crate) server: RedisServer,
+    /// Where Python processes find another redis-py than the one installed with the package.
+    redis_py: Option<OsString>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -68,7 +71,24 @@ impl Peers {
         Self {
             client,
             server: RedisServer::start(None),
+            redis_py: None,
         }
+    }
+
+    /// From here on Python processes use the oldest redis-py that the package works with.
+    pub(crate) fn use_old_redis_py(&mut self) {
+        let old = std::env::var_os("DYNAMIC_BATCHER_TEST_OLD_REDIS_PY");
+        self.redis_py = Some(old.expect("there is no older redis-py: run ./scripts/test"));
+    }
+
+    /// The major version of the redis-py that Python processes use.
+    pub(crate) async fn redis_py(&self) -> u32 {
+        let version = output(self.python("redis_py.py").spawn().expect("Python starts")).await;
+        let major = version
+            .split('.')
+            .next()
+            .and_then(|major| major.parse().ok());
+        major.unwrap_or_else(|| panic!("no version: {version:?}"))
     }
 
     pub(crate) async fn transport(&self) -> RedisTransport {
@@ -116,6 +136,9 @@ impl Peers {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
+        if let Some(directory) = &self.redis_py {
+            python.env("PYTHONPATH", directory);
+        }
         python
     }
 

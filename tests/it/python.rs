@@ -52,6 +52,7 @@ with_both_clients! {
     rust_callers_have_their_answers_from_python,
     both_languages_serve_both_on_one_stream,
     the_first_request_of_a_caller_is_answered_at_once,
+    python_peers_with_an_old_client_have_answers_and_give_them,
     a_failed_request_of_a_python_caller_is_none_at_once,
     what_does_not_fit_fails_alone,
     entries_that_nobody_should_write_fail_alone,
@@ -139,6 +140,24 @@ async fn the_first_request_of_a_caller_is_answered_at_once(peers: Peers) {
         outcome.unwrap_or_else(|error| panic!("caller {number}, after {time:?}: {error}"));
     }
     peers.drain(processor).await;
+    peers.assert_nothing_left().await;
+}
+
+/// The package asks for any version of its Redis client.
+async fn python_peers_with_an_old_client_have_answers_and_give_them(mut peers: Peers) {
+    let newest = peers.redis_py().await;
+    peers.use_old_redis_py();
+    let old = peers.redis_py().await;
+    assert!(old < newest, "redis-py {old} for {newest}");
+
+    let processor = peers.processor(sum_values).await;
+    check(0.01, peers.python_sums(0.01, 16, 5).await);
+    peers.drain(processor).await;
+
+    let _python = peers.python_processor(16, 0.1);
+    let batcher = Batcher::new(peers.transport().await);
+    rust_sums(&batcher, 16, 5).await;
+    drop(batcher);
     peers.assert_nothing_left().await;
 }
 
