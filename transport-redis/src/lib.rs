@@ -29,7 +29,8 @@
 //! Requests on a stream, as the Python package has them, with fields beside `body` that tell a
 //! processor of ours where to answer; answers of a batch to one caller in one entry of that caller's
 //! reply stream; for Python callers the response under the entry's id for 600 s. Of a finished
-//! request nothing stays. [`Keys`] has all names. Redis 6.2 or later; not Redis Cluster.
+//! request nothing stays. [`Keys`] has all names. Redis 6.2 or later; not Redis Cluster. For a server
+//! to try it with, `docker compose up --detach` in the repository.
 //!
 //! Two request streams in one database can give their entries the same id, and the documented
 //! response key is that id alone: where Python callers or processors take part, give each stream a
