@@ -92,9 +92,16 @@ impl Peers {
     }
 
     pub(crate) async fn transport(&self) -> RedisTransport {
-        let config = RedisConfig::default()
+        self.connect(self.config()).await
+    }
+
+    pub(crate) fn config(&self) -> RedisConfig {
+        RedisConfig::default()
             .host("127.0.0.1")
-            .port(self.server.port());
+            .port(self.server.port())
+    }
+
+    pub(crate) async fn connect(&self, config: RedisConfig) -> RedisTransport {
         let transport = match self.client {
             Client::Redis => RedisTransport::connect(config).await,
             Client::Fred => RedisTransport::connect_fred(config).await,
@@ -216,7 +223,7 @@ impl Peers {
 
     /// Of all that went on, Redis holds no trace: but for what Python processors never acknowledge.
     pub(crate) async fn assert_nothing_left(&self) {
-        const STREAMS: [&str; 3] = ["request", "response", "{request}:again"];
+        const STREAMS: [&str; 4] = ["request", "response", "{request}:again", "{request}:dead"];
         let left = || {
             let mut left = self.ask::<Vec<String>>(redis::cmd("KEYS").arg("*"));
             left.retain(|key| !STREAMS.contains(&&**key));

@@ -1,10 +1,12 @@
 //! The Redis transport against the Python package itself, unmodified, in both directions and with
 //! both client crates.
 
+mod delivery;
 mod idle;
 mod peers;
 mod trace;
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use dynamic_batcher::{BatchProcessor, Batcher, ErrorKind, WhenIdle};
@@ -14,6 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use delivery::*;
 use idle::{an_idle_caller_sends_next_to_nothing, an_idle_processor_waits_in_one_read};
 use peers::{
     Call, Client, LIMIT, PYTHON_CONSUMER, Peers, Sum, Values, check, check_lost, command,
@@ -66,6 +69,12 @@ with_both_clients! {
     the_steps_of_a_request_from_rust_to_rust,
     an_idle_caller_sends_next_to_nothing,
     an_idle_processor_waits_in_one_read,
+    what_a_dead_processor_had_is_run_in_a_batch,
+    on_its_last_delivery_a_request_runs_alone_and_the_others_after_it,
+    a_request_that_was_delivered_often_enough_is_given_up_and_its_caller_told,
+    a_python_caller_of_such_a_request_has_its_none,
+    a_dead_letter_is_sent_again_or_removed,
+    the_consumer_of_a_dead_processor_is_removed_once_it_is_empty,
 }
 
 async fn python_callers_have_their_answers_from_rust_whatever_their_delay(peers: Peers) {
@@ -256,8 +265,14 @@ async fn entries_that_nobody_should_write_fail_alone(peers: Peers) {
         peers.ask(&add)
     };
     let ids = entries.map(add);
+    let dead = transport.dead_letters();
     let processor = BatchProcessor::spawn(transport, policy(), sum_values);
+    // What says that it is ours, and not where to answer, is told to nobody.
+    let nobodys = |number| (5..8).contains(&number);
     for (number, (id, entry)) in ids.iter().zip(entries).enumerate() {
+        if nobodys(number) {
+            continue;
+        }
         let expected = if answered(number) {
             r#"{"sum":8}"#
         } else {
@@ -269,6 +284,14 @@ async fn entries_that_nobody_should_write_fail_alone(peers: Peers) {
         assert_eq!(response, expected, "{entry:?}");
     }
     peers.drain(processor).await;
+    let letters = dead.list(None, NonZeroUsize::MAX).await.expect("letters");
+    let buried: Vec<_> = letters.iter().map(|letter| &letter.request_id).collect();
+    assert_eq!(buried, ids[5..8].iter().collect::<Vec<_>>());
+    for letter in &letters {
+        assert_eq!(letter.body.as_deref(), Some(BODY.1), "{letter:?}");
+        assert!(letter.reason.contains("reply_to"), "{letter:?}");
+        assert!(dead.remove(&letter.id).await.expect("an answer"));
+    }
     peers.assert_nothing_left().await;
 }
 

@@ -52,7 +52,7 @@ impl Admit {
         if known.is_none() {
             pipeline.push(commands::load_admit());
         }
-        pipeline.push(self.command(known, requests));
+        pipeline.push(self.command(known.as_deref(), requests));
         let mut replies = client.send(&pipeline).await?;
         let reply = replies.pop().unwrap_or(Value::Nil);
         if let Some(loaded) = replies.pop() {
@@ -78,9 +78,9 @@ impl Admit {
         }
     }
 
-    fn command(&self, known: Option<String>, requests: &[Request]) -> Command {
+    fn command(&self, known: Option<&str>, requests: &[Request]) -> Command {
         let mut command = commands::admit(
-            known.as_deref(),
+            known,
             &self.request_stream,
             &self.reply_stream,
             self.max_queue,

@@ -44,27 +44,46 @@ pub(crate) async fn send_accepted(client: &dyn Client, commands: &[Command]) -> 
     Ok(())
 }
 
-/// Sends commands that may be repeated, again and again while the connection fails, for so long.
+/// Sends commands that may be repeated, those without success again and again, for so long: while
+/// the connection fails, or the server refuses them for a reason that passes. Their replies, in order.
 pub(crate) async fn send_repeatedly(
     client: &dyn Client,
-    commands: &[Command],
+    mut commands: Vec<Command>,
     patience: Duration,
 ) -> Result<Vec<Value>> {
     const FIRST_PAUSE: Duration = Duration::from_millis(20);
     const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+    debug_assert!(commands.iter().all(Command::may_be_repeated));
     let start = Instant::now();
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+    let mut replies = vec![Value::Nil; commands.len()];
+    let mut missing: Vec<usize> = (0..commands.len()).collect();
     loop {
-        let error = match client.send(commands).await {
-            Ok(replies) => return Ok(replies),
-            Err(error) => error,
-        };
-        let may_be_repeated = commands.iter().all(Command::may_be_repeated);
+        let sent = client.send(&commands).await;
         let pause = backoff.next_pause();
-        if !may_be_repeated || start.elapsed() + pause >= patience {
-            return Err(error);
+        let last = start.elapsed() + pause >= patience;
+        match sent {
+            Err(error) if last => return Err(error),
+            Err(error) => tracing::debug!("sending failed, trying again in {pause:?}: {error}"),
+            Ok(got) => {
+                let mut again = Vec::new();
+                let sent = std::mem::take(&mut missing).into_iter().zip(commands);
+                for ((place, command), reply) in sent.zip(got) {
+                    match &reply {
+                        Value::Refused(refusal) if refusal.passes() && !last => {
+                            tracing::debug!("{refusal}, trying again in {pause:?}");
+                            missing.push(place);
+                            again.push(command);
+                        }
+                        _ => replies[place] = reply,
+                    }
+                }
+                if missing.is_empty() {
+                    return Ok(replies);
+                }
+                commands = again;
+            }
         }
-        tracing::debug!("sending failed, trying again in {pause:?}: {error}");
         sleep(pause).await;
     }
 }

@@ -40,6 +40,12 @@ impl Clock {
         })
     }
 
+    /// The server's time, in milliseconds since 1970.
+    pub(crate) fn millis(&self) -> u64 {
+        let since = self.read_at.elapsed().as_millis();
+        self.millis + u64::try_from(since).unwrap_or_default()
+    }
+
     /// The instant of a time in the server's milliseconds, as near as the first reading was.
     pub(crate) fn instant(&self, millis: u64) -> Instant {
         if let Some(before) = self.millis.checked_sub(millis) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 pub(crate) use crate::command::Command;
 use crate::entry::StreamId;
+use crate::place::Place;
 use crate::types::ResponseStream;
 
 /// How long a response for a Python caller is kept.
@@ -17,6 +18,9 @@ const FIND_MISSING: &str = include_str!("lua/find_missing.lua");
 const TAKE_OVER: &str = include_str!("lua/take_over.lua");
 const KEEP: &str = include_str!("lua/keep.lua");
 const LEAVE: &str = include_str!("lua/leave.lua");
+const BURY: &str = include_str!("lua/bury.lua");
+const REPLAY: &str = include_str!("lua/replay.lua");
+const REMOVE_DEAD: &str = include_str!("lua/remove_dead.lua");
 
 fn script(text: &str, key: &str) -> Command {
     Command::new("EVAL").arg(text).number(1).arg(key)
@@ -103,6 +107,16 @@ pub(crate) fn expire(key: &str, after: Duration) -> Command {
 
 pub(crate) fn range(stream: &str, from: StreamId) -> Command {
     Command::new("XRANGE").arg(stream).number(from).arg("+")
+}
+
+pub(crate) fn range_of(stream: &str, from: StreamId, count: usize) -> Command {
+    // The server counts with a sign.
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    range(stream, from).arg("COUNT").number(count)
+}
+
+pub(crate) fn length(stream: &str) -> Command {
+    Command::new("XLEN").arg(stream)
 }
 
 /// Reads the entries after `after`, waiting for one.
@@ -193,21 +207,37 @@ pub(crate) fn find_missing(
     script(FIND_MISSING, stream).arg(group).args(texts(ids))
 }
 
-/// See [`TAKE_OVER`].
-pub(crate) fn take_over(
-    stream: &str,
-    group: &str,
-    consumer: &str,
-    lease: Duration,
-    grace: Duration,
-    count: usize,
-) -> Command {
-    let take = script(TAKE_OVER, stream).arg(group).arg(consumer);
-    let take = take.number(lease.as_millis()).number(grace.as_millis());
-    take.number(count)
+/// See `lua/take_over.lua`. Sent again, it takes others: the first ones are pending on the consumer.
+pub(crate) fn take_over(place: &Place, count: usize, holding: bool) -> Command {
+    let take = script(TAKE_OVER, &place.request_stream).arg(&place.group);
+    let take = take.arg(&place.consumer).number(place.lease.as_millis());
+    let take = take.number(place.grace.as_millis()).number(count);
+    let take = take.number(place.max_deliveries);
+    take.number(u8::from(holding)).once()
 }
 
-/// See [`KEEP`].
+/// See `lua/bury.lua`; the letter's fields are to follow.
+pub(crate) fn bury(place: &Place, id: StreamId, acknowledge: bool) -> Command {
+    let bury = Command::new("EVAL").arg(BURY).number(2);
+    let bury = bury.arg(&place.request_stream).arg(&place.dead_stream);
+    let bury = bury.arg(&place.group).number(id);
+    bury.number(u8::from(acknowledge))
+        .number(place.max_dead_letters)
+}
+
+/// See `lua/replay.lua`. Sent again, it finds no letter.
+pub(crate) fn replay(dead_stream: &str, stream: &str, letter: StreamId) -> Command {
+    let replay = Command::new("EVAL").arg(REPLAY).number(2).arg(dead_stream);
+    replay.arg(stream).number(letter)
+}
+
+/// See `lua/remove_dead.lua`.
+pub(crate) fn remove_dead(stream: &str, group: &str, prefix: &str, silent: Duration) -> Command {
+    let remove = script(REMOVE_DEAD, stream).arg(group).arg(prefix);
+    remove.number(silent.as_millis())
+}
+
+/// See `lua/keep.lua`.
 pub(crate) fn keep(
     stream: &str,
     group: &str,
@@ -220,7 +250,7 @@ pub(crate) fn keep(
         .args(texts(ids))
 }
 
-/// See [`LEAVE`].
+/// See `lua/leave.lua`.
 pub(crate) fn leave(stream: &str, group: &str, consumer: &str) -> Command {
     script(LEAVE, stream).arg(group).arg(consumer)
 }

@@ -40,15 +40,18 @@
 compile_error!("dynamic-batcher-redis needs a client: enable `client-redis` or `client-fred`");
 
 mod admit;
+mod answer;
 mod caller;
 mod client;
 mod clock;
 mod command;
 mod commands;
 mod config;
+mod dead;
 mod entry;
 mod keys;
 mod outstanding;
+mod place;
 mod reader;
 mod reclaim;
 mod replies;
@@ -64,6 +67,7 @@ mod value;
 pub mod coming_from_python {}
 
 pub use config::RedisConfig;
+pub use dead::{DeadLetter, DeadLetters};
 pub use keys::Keys;
 pub use source::{RedisConsumer, RedisTicket};
 pub use transport::RedisTransport;

@@ -112,6 +112,7 @@ pub(crate) async fn make_groups(inner: &Inner) -> Result<()> {
 /// Delivers what is pending on this consumer and not held: not by reading it again, which would
 /// count as a delivery.
 pub(crate) async fn take_own_pending(inner: &Arc<Inner>) -> Result<()> {
+    let _taking = inner.taking.lock().await;
     let place = &inner.place;
     let pending = commands::pending(
         &place.request_stream,

@@ -5,16 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dynamic_batcher::{Error, Result};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, timeout};
 
 use crate::client::send_accepted;
 use crate::commands;
-use crate::entry::{Entry, StreamId};
-use crate::source::{Inner, Place};
+use crate::dead::{self, Exhausted};
+use crate::entry::{Entry, StreamId, unreadable};
+use crate::place::{CONSUMER_PREFIX, Place};
+use crate::source::Inner;
 use crate::value::Value;
 
 /// How often it is seen whether Python callers have taken their answers.
 const ACKNOWLEDGE_EVERY: Duration = Duration::from_millis(500);
+/// How long the consumer of a processor that lives may be silent: longer than a read blocks.
+const SILENT: Duration = Duration::from_secs(10);
 /// The most entries taken over at a time.
 const TAKEN: usize = 64;
 
@@ -29,6 +33,7 @@ pub(crate) async fn keep(inner: Arc<Inner>) {
             acknowledge_seen(&inner).await?;
             if Instant::now() >= due {
                 keep_leases(&inner).await?;
+                remove_dead(&inner.place).await?;
                 take_over(&inner).await?;
                 due = Instant::now() + every;
             }
@@ -37,7 +42,11 @@ pub(crate) async fn keep(inner: Arc<Inner>) {
         if let Err(error) = kept.await {
             tracing::debug!("keeping leases failed, trying again: {error}");
         }
-        sleep(ACKNOWLEDGE_EVERY.min(every)).await;
+        // Others can wait, a request on its last delivery cannot: nothing else is read.
+        let emptied = timeout(ACKNOWLEDGE_EVERY.min(every), inner.emptied.notified());
+        if emptied.await.is_ok() {
+            due = Instant::now();
+        }
     }
 }
 
@@ -51,33 +60,71 @@ async fn keep_leases(inner: &Inner) -> Result<()> {
     send_accepted(&*place.client, &[keep]).await
 }
 
-/// Takes over entries whose lease has lapsed, no more than are wanted. They count as delivered once
-/// more. Whether there may be others.
+/// Takes over entries whose lease has lapsed, no more than are wanted; they count as delivered once
+/// more. Gives up those that were delivered as often as is permitted. Whether there may be others.
 async fn take_over(inner: &Arc<Inner>) -> Result<bool> {
+    let _taking = inner.taking.lock().await;
     let place = &inner.place;
-    let wanted = inner.wanted().min(TAKEN);
-    let take = commands::take_over(
-        &place.request_stream,
-        &place.group,
-        &place.consumer,
-        place.lease,
-        place.grace,
-        wanted,
-    );
+    let (wanted, holding) = inner.wanted_and_holding();
+    let wanted = wanted.min(TAKEN);
+    let take = commands::take_over(place, wanted, holding);
     let reply = place.client.send(&[take]).await?.pop();
-    let mut taken = Vec::new();
-    for each in reply.unwrap_or(Value::Nil).list()? {
-        let mut parts = each.list()?.into_iter().skip(1);
-        let before = parts.next().unwrap_or(Value::Nil).int()?;
-        let entry = Entry::all(Value::List(parts.collect()))?;
-        let deliveries = u32::try_from(before.saturating_add(1)).unwrap_or(u32::MAX);
-        taken.extend(entry.into_iter().map(|entry| (entry, deliveries)));
-    }
+    let mut parts = reply.unwrap_or(Value::Nil).list()?.into_iter();
+    let mut next = || parts.next().unwrap_or(Value::Nil);
+    let taken = next().list()?.into_iter().map(taken);
+    let taken = taken.collect::<Result<Vec<_>>>()?;
+    let exhausted = next()
+        .list()?
+        .into_iter()
+        .map(|each| exhausted(place, each));
+    let exhausted = exhausted.collect::<Result<Vec<_>>>()?;
+    inner.set_quiet(next().int()? > 0);
     let count = taken.len();
-    if count > 0 {
-        inner.deliver(taken);
+    inner.deliver(taken);
+    if !exhausted.is_empty() {
+        dead::give_up(place, exhausted).await?;
     }
     Ok(count == wanted)
+}
+
+fn taken(value: Value) -> Result<(Entry, u32)> {
+    let mut parts = value.list()?.into_iter().skip(1);
+    let before = count(parts.next())?;
+    Ok((entry(parts.next())?, before.saturating_add(1)))
+}
+
+fn exhausted(place: &Place, value: Value) -> Result<Exhausted> {
+    let mut parts = value.list()?.into_iter().skip(1);
+    let deliveries = count(parts.next())?;
+    let consumer = parts.next().unwrap_or(Value::Nil).text()?;
+    let idle = parts.next().unwrap_or(Value::Nil).int()?;
+    let idle = u64::try_from(idle).unwrap_or_default();
+    Ok(Exhausted {
+        entry: entry(parts.next())?,
+        deliveries,
+        consumer: String::from_utf8_lossy(&consumer).into_owned(),
+        last_delivered: place.clock.millis().saturating_sub(idle),
+    })
+}
+
+fn count(value: Option<Value>) -> Result<u32> {
+    let count = value.unwrap_or(Value::Nil).int()?;
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+fn entry(value: Option<Value>) -> Result<Entry> {
+    let entries = Entry::all(Value::List(value.into_iter().collect()))?;
+    let first = entries.into_iter().next();
+    first.ok_or_else(|| unreadable("an entry was expected"))
+}
+
+/// Removes the consumers of processors that have died, once nothing is pending on them.
+async fn remove_dead(place: &Place) -> Result<()> {
+    let silent = place.lease.max(SILENT);
+    let streams = [&place.request_stream, &place.again_stream];
+    let remove =
+        streams.map(|stream| commands::remove_dead(stream, &place.group, CONSUMER_PREFIX, silent));
+    send_accepted(&*place.client, &remove).await
 }
 
 /// Somebody has given entries back, and says so on a stream of its own.

@@ -23,6 +23,8 @@ pub(crate) enum Caller {
     Documented,
     /// A caller of ours: its reply stream, and its name for the request.
     Stream { reply_to: String, idem: String },
+    /// An entry that says `v` and not where to answer: it goes to the dead letters.
+    Nobody { body: Option<Vec<u8>> },
 }
 
 /// A request as a processor reads it.
@@ -91,7 +93,7 @@ impl Request {
             (None, _, _) => Caller::Documented,
             (Some(_), _, _) => {
                 let error = unreadable("the entry says `v` without a usable `reply_to` and `idem`");
-                return (Caller::Documented, Err(error));
+                return (Caller::Nobody { body }, Err(error));
             }
         };
         let Some(body) = body else {

@@ -1,6 +1,6 @@
 //! The processor's side: one consumer of the group.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,35 +11,17 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::client::{Client, send_repeatedly};
-use crate::clock::Clock;
+use crate::answer::{self, Ending};
+use crate::client::send_repeatedly;
 use crate::commands;
 use crate::entry::{Entry, StreamId};
+use crate::place::Place;
 use crate::reader;
 use crate::reclaim;
-use crate::reply::{self, Outgoing};
-use crate::request::{Caller, Request};
-use crate::types::ResponseStream;
+use crate::request::Caller;
 
 /// How long a Python caller waits at the most: twice its default timeout.
 const PYTHON_PATIENCE: Duration = Duration::from_secs(200);
-/// What a Python caller reads as the failure of its request.
-const FAILED: &str = "null";
-
-/// What a consumer is called, where it reads, and how long it holds what it has read.
-pub(crate) struct Place {
-    pub(crate) client: Arc<dyn Client>,
-    pub(crate) clock: Clock,
-    pub(crate) request_stream: String,
-    /// Tells a waiting consumer that something was given back.
-    pub(crate) again_stream: String,
-    pub(crate) reply_prefix: String,
-    pub(crate) group: String,
-    pub(crate) consumer: String,
-    pub(crate) lease: Duration,
-    pub(crate) grace: Duration,
-    pub(crate) max_deliveries: u32,
-}
 
 /// One processor's hold on the request stream.
 pub struct RedisConsumer {
@@ -53,6 +35,11 @@ pub(crate) struct Inner {
     pub(crate) readable: Notify,
     /// Something is wanted.
     pub(crate) wanted: Notify,
+    /// Nothing is held any more, and a request on its last delivery may be taken.
+    pub(crate) emptied: Notify,
+    /// Held while it is found out what is pending on this consumer or to be taken over: what one way
+    /// has just delivered, and is answered at once, the other would deliver again.
+    pub(crate) taking: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -65,6 +52,9 @@ struct Inbox {
     dropped: Vec<(StreamId, u32)>,
     /// Answered to Python callers, which may still look for them among the pending; since when.
     unacknowledged: VecDeque<(StreamId, Instant)>,
+    /// A request on its last delivery waits for this consumer to hold nothing, or is held: nothing
+    /// else is read.
+    quiet: bool,
     /// Why nothing will be read any more.
     failed: Option<Error>,
     tasks: Vec<AbortHandle>,
@@ -74,9 +64,9 @@ type RawDelivery = Delivery<Vec<u8>, RedisTicket>;
 
 /// An entry that a processor has.
 pub struct RedisTicket {
-    id: StreamId,
-    caller: Caller,
-    deliveries: u32,
+    pub(crate) id: StreamId,
+    pub(crate) caller: Caller,
+    pub(crate) deliveries: u32,
     /// `None` once it was answered or given back.
     inner: Option<Arc<Inner>>,
 }
@@ -88,6 +78,8 @@ impl RedisConsumer {
             inbox: Mutex::default(),
             readable: Notify::new(),
             wanted: Notify::new(),
+            emptied: Notify::new(),
+            taking: tokio::sync::Mutex::default(),
         };
         Self {
             inner: Arc::new(inner),
@@ -110,9 +102,35 @@ impl RedisConsumer {
 }
 
 impl Inner {
-    /// How many entries are wanted.
+    /// How many entries are to be read.
     pub(crate) fn wanted(&self) -> usize {
-        self.lock().wanted
+        let inbox = self.lock();
+        match inbox.quiet {
+            true => 0,
+            false => inbox.wanted,
+        }
+    }
+
+    /// How many entries may be taken over, and whether any is held.
+    pub(crate) fn wanted_and_holding(&self) -> (usize, bool) {
+        let inbox = self.lock();
+        (inbox.wanted, !inbox.held.is_empty())
+    }
+
+    /// Notes whether a request on its last delivery waits or is held.
+    pub(crate) fn set_quiet(&self, quiet: bool) {
+        let was = std::mem::replace(&mut self.lock().quiet, quiet);
+        if was && !quiet {
+            self.wanted.notify_one();
+        }
+    }
+
+    /// The lease of an entry ends.
+    fn forget(&self, inbox: &mut Inbox, id: StreamId) {
+        inbox.held.remove(&id);
+        if inbox.quiet && inbox.held.is_empty() {
+            self.emptied.notify_one();
+        }
     }
 
     /// Takes in entries that were read or taken over, each with the number of its delivery.
@@ -124,12 +142,11 @@ impl Inner {
             if !inbox.held.insert(id) {
                 continue;
             }
-            let is_reply_stream = |name: &str| is_reply_stream(&place.reply_prefix, name);
-            let (caller, request) = Request::parse(entry, is_reply_stream);
+            let (caller, request) = place.parse(entry);
             let timeout = request.as_ref().ok().and_then(|request| request.timeout);
             let sent = place.clock.instant(id.millis);
             let meta = CallMeta::sent_at(sent, timeout.unwrap_or(PYTHON_PATIENCE))
-                .attempt(deliveries, deliveries >= place.max_deliveries);
+                .attempt(deliveries, place.is_last(deliveries));
             let ticket = RedisTicket {
                 id,
                 caller,
@@ -153,7 +170,8 @@ impl Inner {
     pub(crate) fn holds(&self, id: StreamId) -> bool {
         let inbox = self.lock();
         let unacknowledged = || inbox.unacknowledged.iter().any(|(each, _)| *each == id);
-        inbox.held.contains(&id) || unacknowledged()
+        let dropped = || inbox.dropped.iter().any(|(each, _)| *each == id);
+        inbox.held.contains(&id) || unacknowledged() || dropped()
     }
 
     pub(crate) fn held(&self) -> Vec<StreamId> {
@@ -179,21 +197,11 @@ impl Inner {
     }
 }
 
-/// Whether a name is that of a reply stream of this request stream: an answer goes nowhere else.
-fn is_reply_stream(prefix: &str, name: &str) -> bool {
-    name.strip_prefix(prefix).is_some_and(|rest| {
-        (16..=64).contains(&rest.len())
-            && rest
-                .bytes()
-                .all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
-    })
-}
-
 impl RedisTicket {
     /// The ticket's lease ends: it was answered or given back.
     fn settle(&mut self) {
         if let Some(inner) = self.inner.take() {
-            inner.lock().held.remove(&self.id);
+            inner.forget(&mut inner.lock(), self.id);
         }
     }
 }
@@ -204,7 +212,7 @@ impl Drop for RedisTicket {
     fn drop(&mut self) {
         if let Some(inner) = self.inner.take() {
             let mut inbox = inner.lock();
-            inbox.held.remove(&self.id);
+            inner.forget(&mut inbox, self.id);
             inbox.dropped.push((self.id, self.deliveries));
         }
     }
@@ -246,59 +254,13 @@ impl Consumer<Vec<u8>, Vec<u8>> for RedisConsumer {
         answers: Vec<Answer<Vec<u8>, RedisTicket>>,
     ) -> Result<()> {
         let place = &self.inner.place;
-        let mut commands = Vec::new();
-        let mut finished = Vec::new();
-        let mut seen_later = Vec::new();
-        let mut streams: HashMap<String, Vec<Outgoing>> = HashMap::new();
-        let mut tickets = Vec::with_capacity(answers.len());
-        for (position, answer) in (0..).zip(answers) {
-            let Answer {
-                ticket,
-                outcome,
-                queued,
-                ..
-            } = answer;
-            match &ticket.caller {
-                Caller::Documented => {
-                    let json = outcome.unwrap_or_else(|error| {
-                        tracing::warn!(
-                            "the request {} of a Python caller failed: {error}",
-                            ticket.id
-                        );
-                        FAILED.into()
-                    });
-                    commands.push(commands::set_response(ResponseStream {
-                        stream_id: ticket.id.to_string(),
-                        body: json,
-                    }));
-                    seen_later.push(ticket.id);
-                }
-                Caller::Stream { reply_to, idem } => {
-                    let outgoing = Outgoing {
-                        idem: idem.clone(),
-                        outcome,
-                        position,
-                        queued,
-                    };
-                    streams.entry(reply_to.clone()).or_default().push(outgoing);
-                    finished.push(ticket.id);
-                }
-            }
-            tickets.push(ticket);
-        }
-        for (stream, replies) in streams {
-            let entries = reply::entries(batch.as_deref(), replies).into_iter();
-            commands.extend(entries.map(|fields| commands::add_if_there(&stream, fields)));
-        }
-        // The answers first: a death in between means a second delivery, never a lost reply.
-        let ids = || tickets.iter().map(|ticket| ticket.id);
-        if !finished.is_empty() {
-            let acknowledge = commands::acknowledge(&place.request_stream, &place.group, finished);
-            commands.push(acknowledge);
-        }
-        commands.push(commands::delete_entries(&place.request_stream, ids()));
+        let Ending {
+            commands,
+            mut tickets,
+            seen_later,
+        } = answer::end(place, batch.as_deref(), answers);
         // Of an entry that its caller looks for among the pending ones the lease is kept no longer.
-        let replies = send_repeatedly(&*place.client, &commands, place.lease).await?;
+        let replies = send_repeatedly(&*place.client, commands, place.lease).await?;
         let now = Instant::now();
         let seen_later = seen_later.into_iter().map(|id| (id, now));
         self.inner.lock().unacknowledged.extend(seen_later);

@@ -220,7 +220,7 @@ impl Submitter {
             (request.idem, Err(error))
         });
         let refused: Vec<_> = refused.collect();
-        self.outstanding.end_all(refused.into_iter());
+        self.outstanding.end_all(refused);
     }
 }
 

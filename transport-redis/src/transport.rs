@@ -12,8 +12,10 @@ use crate::client::Client;
 use crate::clock::Clock;
 use crate::commands;
 use crate::config::RedisConfig;
+use crate::dead::DeadLetters;
 use crate::keys::Keys;
-use crate::source::{Place, RedisConsumer};
+use crate::place::{CONSUMER_PREFIX, Place};
+use crate::source::RedisConsumer;
 use crate::value::Value;
 
 /// The oldest server with all commands that are used.
@@ -63,6 +65,14 @@ impl RedisWire {
             clock,
             caller: OnceLock::new(),
         })))
+    }
+
+    pub(crate) fn client(&self) -> &dyn Client {
+        &*self.0.client
+    }
+
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.0.keys
     }
 
     fn caller(&self) -> Result<&Caller> {
@@ -118,12 +128,14 @@ impl Source<Vec<u8>, Vec<u8>> for RedisWire {
             clock: shared.clock,
             request_stream: shared.keys.request().to_owned(),
             again_stream: shared.keys.again(),
+            dead_stream: shared.keys.dead(),
             reply_prefix: shared.keys.reply(""),
             group: shared.config.stream_group_processor.clone(),
-            consumer: format!("rust-{}", random_name()),
+            consumer: format!("{CONSUMER_PREFIX}{}", random_name()),
             lease: shared.config.lease,
             grace: shared.config.grace,
             max_deliveries: shared.config.max_deliveries.get(),
+            max_dead_letters: shared.config.max_dead_letters.get(),
         })
     }
 }
@@ -231,6 +243,12 @@ impl<C> RedisTransport<C> {
     #[must_use]
     pub fn with_codec<D>(&self, codec: D) -> RedisTransport<D> {
         RedisTransport(Coded::new(self.0.inner().clone(), codec))
+    }
+
+    /// The requests that were given up.
+    #[must_use]
+    pub fn dead_letters(&self) -> DeadLetters {
+        DeadLetters::new(self.0.inner().clone())
     }
 }
 

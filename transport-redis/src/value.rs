@@ -44,7 +44,7 @@ impl Refusal {
     }
 
     /// Whether it passes by itself; of the others somebody has to change something.
-    fn passes(&self) -> bool {
+    pub(crate) fn passes(&self) -> bool {
         let passing = [
             "LOADING",
             "READONLY",

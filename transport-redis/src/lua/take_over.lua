@@ -1,26 +1,49 @@
 -- Takes over entries of the stream KEYS[1] that have been idle in the group ARGV[1] for ARGV[3]
--- milliseconds, at most ARGV[5] of them, for the consumer ARGV[2]. Those that are gone from the
--- stream wait for a Python caller to see them pending: they are acknowledged when idle for ARGV[4]
--- milliseconds, and untouched before. The consumer named as the group, the Python package's, keeps
--- its entries until then too. Looks at a bounded number of entries, so as not to hold the server up.
--- Returns for each entry taken its id, its deliveries before, itself.
+-- milliseconds, at most ARGV[5] of them, for the consumer ARGV[2].
+--
+-- Those that are gone from the stream wait for a Python caller to see them pending: they are
+-- acknowledged when idle for ARGV[4] milliseconds, and untouched before. The consumer named as the
+-- group, the Python package's, keeps its entries until then too.
+--
+-- An entry that was delivered ARGV[6] times is not taken: it is to be given up. One whose next delivery
+-- is the last that is permitted is taken alone, by a consumer that holds nothing (ARGV[7] is 0): if it
+-- kills its processor, it takes no other with it.
+--
+-- Looks at a bounded number of entries, so as not to hold the server up. Returns a list of the entries
+-- taken, each its id, its deliveries before, itself; a list of those to be given up, each its id, its
+-- deliveries, its consumer, how long it has been idle, itself; and whether entries on their last
+-- delivery wait or were taken.
 local key, group, me = KEYS[1], ARGV[1], ARGV[2]
-local grace, most = tonumber(ARGV[4]), tonumber(ARGV[5])
-local taken, from, seen = {}, '-', 0
+local grace, most, permitted = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local holding = ARGV[7] ~= '0'
+local taken, exhausted, last = {}, {}, 0
+local from, seen = '-', 0
 while seen < 2000 do
   local pending = redis.pcall('XPENDING', key, group, 'IDLE', ARGV[3], from, '+', 100)
-  if pending.err or #pending == 0 then return taken end
-  for _, entry in ipairs(pending) do
-    local id, owner, idle, deliveries = entry[1], entry[2], entry[3], entry[4]
-    local there = #redis.call('XRANGE', key, id, id) > 0
-    if not there then
+  if pending.err or #pending == 0 then break end
+  for _, each in ipairs(pending) do
+    local id, owner, idle, deliveries = each[1], each[2], each[3], each[4]
+    local entry = redis.call('XRANGE', key, id, id)
+    if #entry == 0 then
       if idle >= grace then redis.call('XACK', key, group, id) end
-    elseif #taken < most and (owner ~= group or idle >= grace) then
-      local claimed = redis.call('XCLAIM', key, group, me, ARGV[3], id)
-      if #claimed > 0 then taken[#taken + 1] = {id, deliveries, claimed[1]} end
+    elseif owner ~= group or idle >= grace then
+      if deliveries >= permitted then
+        if #exhausted < 100 then
+          exhausted[#exhausted + 1] = {id, deliveries, owner, idle, entry[1]}
+        end
+      elseif permitted > 1 and deliveries + 1 == permitted then
+        last = 1
+        if not holding and #taken == 0 and most > 0 then
+          local claimed = redis.call('XCLAIM', key, group, me, ARGV[3], id)
+          if #claimed > 0 then return {{{id, deliveries, claimed[1]}}, exhausted, last} end
+        end
+      elseif #taken < most then
+        local claimed = redis.call('XCLAIM', key, group, me, ARGV[3], id)
+        if #claimed > 0 then taken[#taken + 1] = {id, deliveries, claimed[1]} end
+      end
     end
   end
   seen = seen + #pending
   from = '(' .. pending[#pending][1]
 end
-return taken
+return {taken, exhausted, last}

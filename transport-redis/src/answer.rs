@@ -1,0 +1,128 @@
+//! The end of requests at a processor: which commands tell their callers and clean up.
+
+use std::collections::HashMap;
+
+use dynamic_batcher::{Answer, BatchInfo, Error};
+
+use crate::command::Command;
+use crate::commands;
+use crate::dead::Burial;
+use crate::entry::StreamId;
+use crate::place::Place;
+use crate::reply::{self, Outgoing};
+use crate::request::Caller;
+use crate::source::RedisTicket;
+use crate::types::ResponseStream;
+
+/// What a Python caller reads as the failure of its request.
+const FAILED: &str = "null";
+
+/// The end of some requests.
+pub(crate) struct Ending {
+    /// In this order: a death in between means a second delivery, never a lost answer.
+    pub(crate) commands: Vec<Command>,
+    pub(crate) tickets: Vec<RedisTicket>,
+    /// The entries that are to be acknowledged later: their Python callers may look for them among
+    /// the pending ones.
+    pub(crate) seen_later: Vec<StreamId>,
+}
+
+/// Ends requests: with responses, or with errors.
+pub(crate) fn end(
+    place: &Place,
+    batch: Option<&BatchInfo>,
+    answers: Vec<Answer<Vec<u8>, RedisTicket>>,
+) -> Ending {
+    let mut commands = Vec::new();
+    let mut seen_later = Vec::new();
+    let mut acknowledged = Vec::new();
+    let mut streams: HashMap<String, Vec<Outgoing>> = HashMap::new();
+    let mut tickets = Vec::with_capacity(answers.len());
+    for (position, answer) in (0..).zip(answers) {
+        let Answer {
+            ticket,
+            outcome,
+            queued,
+            ..
+        } = answer;
+        let id = ticket.id;
+        match &ticket.caller {
+            Caller::Documented => {
+                let json = outcome.unwrap_or_else(|error| {
+                    tracing::warn!("the request {id} of a Python caller failed: {error}");
+                    FAILED.into()
+                });
+                commands.push(response(id, json));
+                seen_later.push(id);
+            }
+            Caller::Stream { reply_to, idem } => {
+                let outgoing = Outgoing {
+                    idem: idem.clone(),
+                    outcome,
+                    position,
+                    queued,
+                };
+                streams.entry(reply_to.clone()).or_default().push(outgoing);
+                acknowledged.push(id);
+            }
+            Caller::Nobody { body } => {
+                let reason = outcome.err().map(|error| error.to_string());
+                let burial = Burial {
+                    id,
+                    body: body.as_deref(),
+                    reason: &reason.unwrap_or_default(),
+                    deliveries: ticket.deliveries,
+                    consumer: &place.consumer,
+                    last_delivered: None,
+                    acknowledge: true,
+                };
+                commands.push(burial.command(place));
+            }
+        }
+        tickets.push(ticket);
+    }
+    for (stream, replies) in streams {
+        let entries = reply::entries(batch, replies).into_iter();
+        commands.extend(entries.map(|fields| commands::add_if_there(&stream, fields)));
+    }
+    let deleted: Vec<_> = acknowledged.iter().chain(&seen_later).copied().collect();
+    if !acknowledged.is_empty() {
+        let acknowledge = commands::acknowledge(&place.request_stream, &place.group, acknowledged);
+        commands.push(acknowledge);
+    }
+    if !deleted.is_empty() {
+        commands.push(commands::delete_entries(&place.request_stream, deleted));
+    }
+    Ending {
+        commands,
+        tickets,
+        seen_later,
+    }
+}
+
+/// Tells a caller that its request has failed, if anybody can be told.
+pub(crate) fn failure(id: StreamId, caller: &Caller, error: &Error) -> Vec<Command> {
+    match caller {
+        Caller::Documented => vec![response(id, FAILED.into())],
+        Caller::Stream { reply_to, idem } => {
+            let outgoing = Outgoing {
+                idem: idem.clone(),
+                outcome: Err(error.clone()),
+                position: 0,
+                queued: std::time::Duration::ZERO,
+            };
+            let entries = reply::entries(None, vec![outgoing]).into_iter();
+            entries
+                .map(|fields| commands::add_if_there(reply_to, fields))
+                .collect()
+        }
+        Caller::Nobody { .. } => Vec::new(),
+    }
+}
+
+fn response(id: StreamId, body: Vec<u8>) -> Command {
+    commands::set_response(ResponseStream {
+        stream_id: id.to_string(),
+        body,
+    })
+}
