@@ -10,10 +10,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::control::Control;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::former::Item;
-use crate::handler::{BatchContext, Outcome, Outputs};
+use crate::handler::{BatchContext, Outputs};
 use crate::held::Gone;
+use crate::isolate::Ran;
 use crate::meta::{BatchId, BatchInfo, CallMeta, CloseReason};
 use crate::observer::{BatchReport, NotRun, Observer};
 use crate::policy::BatchPolicy;
@@ -32,8 +33,8 @@ pub(crate) struct RunBatch<Resp, T> {
     pub(crate) tickets: Vec<T>,
     pub(crate) context: BatchContext,
     pub(crate) reason: CloseReason,
-    pub(crate) ran: Duration,
-    pub(crate) outcome: Outcome<Resp>,
+    pub(crate) took: Duration,
+    pub(crate) ran: Ran<Resp>,
 }
 
 /// Numbers the batches, counts what runs, tells the observer, and makes the answers.
@@ -103,25 +104,23 @@ impl<'a> Books<'a> {
             tickets,
             context,
             reason,
+            took,
             ran,
-            outcome,
         } = batch;
         let size = tickets.len();
         self.count_running(self.running - size);
         self.control.answered.fetch_add(size, Ordering::Relaxed);
-        let info = BatchInfo::new(context.id(), size, reason, ran);
+        let info = BatchInfo::new(context.id(), size, reason, took);
 
         let started = context.started();
         let each = tickets.into_iter().zip(context.into_items());
-        let mut error = None;
-        let answers: Vec<_> = match checked(outcome, size) {
+        let answers: Vec<_> = match ran.outputs {
             Outputs::All(responses) => {
                 let outcomes = responses.into_iter().map(Ok);
                 answers(each, started, outcomes).collect()
             }
             Outputs::Each(outcomes) => answers(each, started, outcomes.into_iter()).collect(),
             Outputs::Failed(failed) => {
-                error = Some(failed.kind());
                 let outcomes = std::iter::repeat_with(|| Err(failed.clone()));
                 answers(each, started, outcomes).collect()
             }
@@ -130,7 +129,8 @@ impl<'a> Books<'a> {
             let failed = answers.iter().filter(|answer| answer.outcome.is_err());
             observer.batch_ended(&BatchReport {
                 info: &info,
-                error,
+                error: ran.error,
+                reruns: ran.reruns,
                 failed: failed.count(),
             });
         });
@@ -181,17 +181,6 @@ impl Drop for Books<'_> {
     /// The processor's future may be dropped where it stands.
     fn drop(&mut self) {
         self.abandon_running();
-    }
-}
-
-/// The outputs, or, when they are not one for each request, one error for all.
-fn checked<Resp>(outcome: Outcome<Resp>, expected: usize) -> Outputs<Resp> {
-    match outcome.len() {
-        Some(actual) if actual != expected => {
-            let kind = ErrorKind::WrongNumberOfOutputs { expected, actual };
-            Outputs::Failed(Error::new(kind, ""))
-        }
-        _ => outcome.0,
     }
 }
 

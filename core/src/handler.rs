@@ -1,5 +1,6 @@
 //! The function that serves a batch: the forms it may have, and what it is told.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -150,6 +151,20 @@ impl BatchContext {
 
     pub(crate) fn started(&self) -> Instant {
         self.started
+    }
+
+    /// The context of some of its requests, which run again without the others.
+    pub(crate) fn part(&self, range: Range<usize>) -> Self {
+        Self {
+            id: self.id,
+            started: self.started,
+            items: self.items[range].to_vec(),
+        }
+    }
+
+    /// Whether none of its callers waits any longer.
+    pub(crate) fn is_expired(&self, now: Instant) -> bool {
+        self.items.iter().all(|meta| meta.deadline <= now)
     }
 
     pub(crate) fn into_items(self) -> Vec<CallMeta> {

@@ -295,7 +295,7 @@ fn close_unless<T>(usable: bool, jobs: &mut mpsc::Receiver<T>) {
     }
 }
 
-fn catch<T>(run: impl FnOnce() -> T) -> Result<T> {
+pub(crate) fn catch<T>(run: impl FnOnce() -> T) -> Result<T> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| panicked(&*panic))
 }
 

@@ -53,6 +53,7 @@
 //! - it has state, a model or a connection: [`Handler`], [`BatchProcessor::spawn_each`] and
 //!   [`BatchProcessor::spawn_blocking_each`];
 //! - single requests can fail: return `Vec<Result<Resp, E>>`, see [`BatchProcessor`];
+//! - one request can fail its whole batch: [`OnBatchError`];
 //! - a caller has many requests: [`Batcher::send_many`];
 //! - a caller waits for less than 100 s: [`SendOptions::timeout`];
 //! - what was in a batch, and why it was closed: [`Batcher::send_for_reply`] and [`ItemInfo`], or
@@ -84,8 +85,16 @@
 //! processor goes on. Errors keep the handler's text, and in process the handler's own error as
 //! their [`source`](std::error::Error::source). Nothing asks a type of yours to be `Clone`.
 //!
+//! **Isolation, where you ask for it.** With [`BatchPolicy::on_batch_error`] a batch that fails as a
+//! whole is run again in parts: the requests that are at fault get the error of a run of their own,
+//! the others their responses. [`OnBatchError::Bisect`] finds one culprit among 64 in at most 12
+//! more runs. It is for functions that may run a request more than once, with requests that are
+//! `Clone`, and pays where failures are rare and a request's own fault; where a function can tell
+//! which request failed, `Vec<Result<Resp, E>>` costs nothing.
+//!
 //! **At least once.** A request runs once, or, after its processor died or lost its lease, again:
-//! [`BatchContext::attempt`] tells a handler whose effects are not idempotent.
+//! [`BatchContext::attempt`] tells a handler whose effects are not idempotent. (Isolation runs it
+//! again too, on the same attempt.)
 //!
 //! **Order.** Within a batch requests stand in the order in which they came. Batches start in that
 //! order too, and with more than one instance or processor they may end in any. Requests that were
@@ -135,6 +144,7 @@ mod former;
 mod handler;
 mod held;
 mod instance;
+mod isolate;
 mod meta;
 mod observer;
 mod policy;
@@ -158,6 +168,6 @@ pub use error::{BoxError, Error, ErrorKind, Result};
 pub use handler::{BatchContext, Handler, IntoOutcome, Later, Now, Outcome};
 pub use meta::{BatchId, BatchInfo, CallMeta, CloseReason, ItemInfo, Reply};
 pub use observer::{BatchReport, NotRun, Observer};
-pub use policy::{BatchPolicy, WhenIdle};
+pub use policy::{BatchPolicy, OnBatchError, ProcessorPolicy, WhenIdle};
 pub use processor::{BatchProcessor, DrainReport, ProcessorStatus, ProcessorTask};
 pub use transport::{Answer, Consumer, Delivery, Source, Transport};

@@ -64,8 +64,12 @@ impl<O: Observer + ?Sized> Observer for Arc<O> {
 pub struct BatchReport<'a> {
     /// The batch.
     pub info: &'a BatchInfo,
-    /// What failed the whole batch, if anything did.
+    /// What failed the whole batch, if anything did. Its requests may have been answered all the
+    /// same, by `reruns`.
     pub error: Option<ErrorKind>,
+    /// How often the handler was called again with parts of the batch, as
+    /// [`OnBatchError`](crate::OnBatchError) may ask for.
+    pub reruns: usize,
     /// How many of its requests got an error.
     pub failed: usize,
 }

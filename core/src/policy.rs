@@ -22,6 +22,46 @@ pub enum WhenIdle {
     Run,
 }
 
+/// What becomes of a batch that fails as a whole: its handler returned one error for all, panicked,
+/// or returned a wrong number of outputs.
+///
+/// By default all its callers get that error, though it may be the fault of one request. A handler
+/// that may safely run a request **more than once** can have the batch run again in parts instead:
+/// the culprits are found, and the others are served. Set it with
+/// [`BatchPolicy::on_batch_error`].
+///
+/// - Each caller gets the outcome of a run that its request was in: a culprit the error of its
+///   own run, alone; the others their results.
+/// - It takes `Clone` of the requests, and time: each request is cloned once for each of its runs,
+///   the first too, and the answers of the batch are sent together, after its last run.
+/// - A handler that serves requests one by one, or can, had better return `Vec<Result<Resp, E>>`:
+///   an item's own error is that item's alone, and nothing runs twice.
+/// - Where every request fails, as when a database is down, every request is run alone in the end.
+///
+/// In detail: `run_timeout` limits each run; a run that passes it is not divided but the last, and
+/// requests that were to run after it get the error of their run before. So do those that were to
+/// run after the handler panicked and could not be made anew. A part whose callers' deadlines have
+/// all passed is not run again. The runs are those of one batch, for its callers
+/// ([`BatchInfo`](crate::BatchInfo), whose `ran` is the time of all of them), for a drain, and for
+/// [`BatchContext::id`](crate::BatchContext::id); otherwise the handler sees in its context the
+/// requests that it was given, whose [`attempt`](crate::BatchContext::attempt) counts deliveries,
+/// not runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OnBatchError {
+    /// All its callers get the error. Nothing is cloned and nothing run again.
+    #[default]
+    FailAll,
+    /// It is halved, and what fails of it halved again, until the culprit stands alone. In a batch
+    /// of n one culprit costs at most 2 · log₂ n runs more, and a number of culprits at most as
+    /// many times that. A half is not run as it is when the other half has been served: the
+    /// culprit is known to be in it.
+    Bisect,
+    /// Its requests are run one by one: n runs more. For small batches, and where most of a batch
+    /// would fail.
+    Singles,
+}
+
 /// How a processor forms and runs batches.
 ///
 /// A value passed here wins over the environment, which wins over the default: start from
@@ -169,6 +209,107 @@ impl BatchPolicy {
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observer = Some(Arc::new(observer));
         self
+    }
+}
+
+impl BatchPolicy {
+    /// Sets what becomes of a batch that fails as a whole, which by default is
+    /// [`FailAll`](OnBatchError::FailAll). The last of the settings: the result is for a processor
+    /// of these requests, which must be `Clone`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use dynamic_batcher::{BatchPolicy, BatchProcessor, Batcher, OnBatchError, WhenIdle};
+    /// use dynamic_batcher_memory::MemoryTransport;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() {
+    /// let transport = MemoryTransport::default();
+    /// let batcher: Batcher<f64, f64> = Batcher::new(transport.clone());
+    /// let policy = BatchPolicy::default()
+    ///     .when_idle(WhenIdle::Run)
+    ///     .on_batch_error(OnBatchError::Bisect);
+    /// let _processor = BatchProcessor::spawn(transport, policy, |batch: Vec<f64>| {
+    ///     if batch.iter().any(|x| x.is_nan()) {
+    ///         return Err("not a number");
+    ///     }
+    ///     Ok(batch.into_iter().map(f64::sqrt).collect::<Vec<_>>())
+    /// });
+    ///
+    /// let roots = batcher.send_many(vec![1.0, f64::NAN, 9.0]).await;
+    /// assert_eq!(roots[0].as_ref().ok(), Some(&1.0));
+    /// assert_eq!(
+    ///     roots[1].as_ref().unwrap_err().to_string(),
+    ///     "the handler failed: not a number"
+    /// );
+    /// assert_eq!(roots[2].as_ref().ok(), Some(&3.0));
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn on_batch_error<Req: Clone>(self, on_batch_error: OnBatchError) -> ProcessorPolicy<Req> {
+        let isolation = Isolation {
+            on_error: on_batch_error,
+            copy: <[Req]>::to_vec,
+        };
+        ProcessorPolicy {
+            batch: self,
+            isolation: (on_batch_error != OnBatchError::FailAll).then_some(isolation),
+        }
+    }
+}
+
+/// A [`BatchPolicy`] with what depends on the type of the requests: what a processor is started
+/// with.
+///
+/// Every `BatchPolicy` is one, [`BatchPolicy::on_batch_error`] makes others.
+pub struct ProcessorPolicy<Req> {
+    pub(crate) batch: BatchPolicy,
+    /// `None` for [`OnBatchError::FailAll`], which must work without `Clone`.
+    pub(crate) isolation: Option<Isolation<Req>>,
+}
+
+/// How to run a batch again, and how to copy its requests for that.
+pub(crate) struct Isolation<Req> {
+    pub(crate) on_error: OnBatchError,
+    pub(crate) copy: fn(&[Req]) -> Vec<Req>,
+}
+
+impl<Req> From<BatchPolicy> for ProcessorPolicy<Req> {
+    fn from(batch: BatchPolicy) -> Self {
+        Self {
+            batch,
+            isolation: None,
+        }
+    }
+}
+
+// Derived, these would ask it of the requests.
+
+impl<Req> Copy for Isolation<Req> {}
+
+impl<Req> Clone for Isolation<Req> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<Req> Clone for ProcessorPolicy<Req> {
+    fn clone(&self) -> Self {
+        Self {
+            batch: self.batch.clone(),
+            isolation: self.isolation,
+        }
+    }
+}
+
+impl<Req> fmt::Debug for ProcessorPolicy<Req> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let on_error = self.isolation.map(|isolation| isolation.on_error);
+        f.debug_struct("ProcessorPolicy")
+            .field("batch", &self.batch)
+            .field("on_batch_error", &on_error.unwrap_or_default())
+            .finish()
     }
 }
 

@@ -34,7 +34,8 @@ use crate::meta::later;
 /// | a future of one of these | the same |
 ///
 /// The outputs are as many as the requests and in their order. A panic, or any other number of
-/// outputs, is an error for the callers of that batch alone; the processor goes on.
+/// outputs, is an error for the callers of that batch alone; the processor goes on. With
+/// [`OnBatchError`](crate::OnBatchError) it is an error for those requests alone that cause it.
 ///
 /// A closure under `spawn` runs on the runtime's threads and should take less than a millisecond
 /// between awaits. For a function that computes for longer, as a model does, use

@@ -9,19 +9,19 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::backoff::Backoff;
 use crate::batch::{Books, OpenBatch, RunBatch};
 use crate::control::{Control, Order, Phase};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::former::Step;
-use crate::handler::Outcome;
 use crate::held::Held;
 use crate::instance::Instance;
+use crate::isolate;
 use crate::meta::{BatchInfo, CloseReason};
 use crate::observer::NotRun;
-use crate::policy::BatchPolicy;
+use crate::policy::ProcessorPolicy;
 use crate::slots::Slots;
 use crate::transport::{Answer, Consumer, Delivery};
 use crate::window::WindowTimer;
@@ -39,7 +39,7 @@ const LEAVE_SHARE: Duration = Duration::from_millis(100);
 /// Runs a processor to its end, and leaves its source in good order.
 pub(crate) async fn run<Req, Resp, C, I>(
     consumer: C,
-    policy: BatchPolicy,
+    policy: ProcessorPolicy<Req>,
     instances: Vec<I>,
     control: Arc<Control>,
 ) where
@@ -71,7 +71,7 @@ enum Event<I, Req, Resp, T> {
 /// when the processor must have left.
 async fn serve<Req, Resp, C, I>(
     consumer: &C,
-    policy: &BatchPolicy,
+    policy: &ProcessorPolicy<Req>,
     instances: Vec<I>,
     control: &Control,
 ) -> Instant
@@ -81,8 +81,8 @@ where
     C: Consumer<Req, Resp>,
     I: Instance<Req, Resp>,
 {
-    let mut held = Held::new(consumer, policy, control);
-    let mut books = Books::new(policy, control);
+    let mut held = Held::new(consumer, &policy.batch, control);
+    let mut books = Books::new(&policy.batch, control);
     let mut running = Slots::new();
     let mut replies = Slots::new();
     let mut reads = Slots::new();
@@ -94,7 +94,7 @@ where
     let mut started = false;
     let mut idle = Vec::with_capacity(instances.len());
     for instance in instances {
-        running.insert(attend(instance, None, None));
+        running.insert(attend(instance, policy, None));
     }
 
     let mut buffer = Vec::new();
@@ -176,7 +176,7 @@ where
                     replies.insert(reply(consumer, Some(info), answers));
                 }
                 if cut_short {
-                    running.insert(attend(instance, None, None));
+                    running.insert(attend(instance, policy, None));
                 } else if instance.is_usable() {
                     idle.push(instance);
                     if !started {
@@ -244,7 +244,7 @@ where
                         // While the handler holds the task, no request must be meant for it.
                         reads.clear();
                     }
-                    running.insert(attend(instance, Some(batch), policy.run_timeout));
+                    running.insert(attend(instance, policy, Some(batch)));
                 }
             }
             Event::NoInstanceLeft => {
@@ -308,8 +308,8 @@ struct Attended<I, Resp, T> {
 /// Runs a batch on an instance; without one, waits until the instance can run any.
 async fn attend<Req, Resp, I, T>(
     mut instance: I,
+    policy: &ProcessorPolicy<Req>,
     batch: Option<OpenBatch<Req, T>>,
-    run_timeout: Option<Duration>,
 ) -> Attended<I, Resp, T>
 where
     I: Instance<Req, Resp>,
@@ -328,25 +328,16 @@ where
             cut_short: false,
         };
     };
-    let run = instance.run(requests, &context);
-    let outcome = match run_timeout {
-        None => Some(run.await),
-        Some(limit) => timeout(limit, run).await.ok(),
-    };
-    let cut_short = outcome.is_none();
-    let outcome = outcome.unwrap_or_else(|| {
-        let run_timeout = run_timeout.unwrap_or_default();
-        Outcome::failed(Error::new(ErrorKind::HandlerTimeout { run_timeout }, ""))
-    });
+    let ran = isolate::run(&mut instance, policy, requests, &context).await;
     Attended {
+        cut_short: ran.cut_short,
         instance,
         batch: Some(RunBatch {
             tickets,
-            ran: context.started().elapsed(),
+            took: context.started().elapsed(),
             context,
             reason,
-            outcome,
+            ran,
         }),
-        cut_short,
     }
 }

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::control::{Control, EndGuard};
 use crate::handler::{BatchContext, Handler, IntoOutcome, Now, Outcome};
 use crate::instance::{Inline, Instance, Make, Remote};
-use crate::policy::BatchPolicy;
+use crate::policy::ProcessorPolicy;
 use crate::processor::{BatchProcessor, ProcessorTask};
 use crate::run;
 use crate::transport::Source;
@@ -28,7 +29,7 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
     /// # Panics
     ///
     /// Outside a tokio runtime.
-    pub fn spawn<S, F, R, M>(source: S, policy: BatchPolicy, handler: F) -> Self
+    pub fn spawn<S, F, R, M>(source: S, policy: impl Into<ProcessorPolicy<Req>>, handler: F) -> Self
     where
         S: Source<Req, Resp>,
         F: Fn(Vec<Req>) -> R + Send + Sync + 'static,
@@ -61,7 +62,11 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
     /// }
     /// # }
     /// ```
-    pub fn pair<S, F, R, M>(source: S, policy: BatchPolicy, handler: F) -> (Self, ProcessorTask)
+    pub fn pair<S, F, R, M>(
+        source: S,
+        policy: impl Into<ProcessorPolicy<Req>>,
+        handler: F,
+    ) -> (Self, ProcessorTask)
     where
         S: Source<Req, Resp>,
         F: Fn(Vec<Req>) -> R + Send + Sync + 'static,
@@ -103,7 +108,11 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn spawn_blocking<S, F, R>(source: S, policy: BatchPolicy, handler: F) -> Self
+    pub fn spawn_blocking<S, F, R>(
+        source: S,
+        policy: impl Into<ProcessorPolicy<Req>>,
+        handler: F,
+    ) -> Self
     where
         S: Source<Req, Resp>,
         F: Fn(Vec<Req>) -> R + Send + Sync + 'static,
@@ -125,14 +134,19 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
     ///
     /// Outside a tokio runtime. When `make` panics, its instance is out of service (a `tracing`
     /// error says so); when none is left the processor ends.
-    pub fn spawn_blocking_each<S, M, F, R>(source: S, policy: BatchPolicy, make: M) -> Self
+    pub fn spawn_blocking_each<S, M, F, R>(
+        source: S,
+        policy: impl Into<ProcessorPolicy<Req>>,
+        make: M,
+    ) -> Self
     where
         S: Source<Req, Resp>,
         M: Fn(usize) -> F + Send + Sync + 'static,
         F: FnMut(Vec<Req>) -> R + 'static,
         R: IntoOutcome<Resp, Now> + 'static,
     {
-        let instances = policy.instances.get();
+        let policy = policy.into();
+        let instances = policy.batch.instances.get();
         let (processor, task) = Self::start(source, policy, move || {
             let make = Arc::new(make);
             let threads = (0..instances).map(|index| Remote::thread(Arc::clone(&make), index));
@@ -154,7 +168,11 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
     /// # Panics
     ///
     /// Outside a tokio runtime.
-    pub fn spawn_handler<S, H>(source: S, policy: BatchPolicy, handler: H) -> Self
+    pub fn spawn_handler<S, H>(
+        source: S,
+        policy: impl Into<ProcessorPolicy<Req>>,
+        handler: H,
+    ) -> Self
     where
         S: Source<Req, Resp>,
         H: Handler<Req, Resp>,
@@ -165,12 +183,17 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
     }
 
     /// Makes a processor as [`spawn_handler`](Self::spawn_handler) does, without starting it.
-    pub fn pair_handler<S, H>(source: S, policy: BatchPolicy, handler: H) -> (Self, ProcessorTask)
+    pub fn pair_handler<S, H>(
+        source: S,
+        policy: impl Into<ProcessorPolicy<Req>>,
+        handler: H,
+    ) -> (Self, ProcessorTask)
     where
         S: Source<Req, Resp>,
         H: Handler<Req, Resp>,
     {
-        if policy.run_timeout.is_some() {
+        let policy = policy.into();
+        if policy.batch.run_timeout.is_some() {
             Self::start(source, policy, || vec![Remote::fixed_task(handler)])
         } else {
             Self::start(source, policy, || vec![Inline::fixed(handler)])
@@ -186,7 +209,7 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
     ///
     /// Outside a tokio runtime. When `make` panics, its instance is out of service (a `tracing`
     /// error says so); when none is left the processor ends.
-    pub fn spawn_each<S, H, M>(source: S, policy: BatchPolicy, make: M) -> Self
+    pub fn spawn_each<S, H, M>(source: S, policy: impl Into<ProcessorPolicy<Req>>, make: M) -> Self
     where
         S: Source<Req, Resp>,
         H: Handler<Req, Resp>,
@@ -198,17 +221,22 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
     }
 
     /// Makes a processor as [`spawn_each`](Self::spawn_each) does, without starting it.
-    pub fn pair_each<S, H, M>(source: S, policy: BatchPolicy, make: M) -> (Self, ProcessorTask)
+    pub fn pair_each<S, H, M>(
+        source: S,
+        policy: impl Into<ProcessorPolicy<Req>>,
+        make: M,
+    ) -> (Self, ProcessorTask)
     where
         S: Source<Req, Resp>,
         H: Handler<Req, Resp>,
         M: FnMut(usize) -> H + Send + 'static,
     {
         let make: Make<H> = Arc::new(Mutex::new(make));
-        let instances = policy.instances.get();
+        let policy = policy.into();
+        let instances = policy.batch.instances.get();
         // A batch on the processor's own task saves a hop. But a closure that holds its thread
         // holds the task then: others could not run beside it, nor could its time be kept.
-        if instances == 1 && policy.run_timeout.is_none() {
+        if instances == 1 && policy.batch.run_timeout.is_none() {
             return Self::start(source, policy, || vec![Inline::new(make)]);
         }
         Self::start(source, policy, move || {
@@ -221,7 +249,7 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
     /// instances are made when the task is first polled.
     fn start<S, I>(
         source: S,
-        policy: BatchPolicy,
+        policy: ProcessorPolicy<Req>,
         make_instances: impl FnOnce() -> Vec<I> + Send + 'static,
     ) -> (Self, ProcessorTask)
     where
@@ -270,10 +298,10 @@ where
     R: IntoOutcome<Resp, M>,
     M: 'static,
 {
-    async fn run(&mut self, batch: Vec<Req>, context: &BatchContext) -> Outcome<Resp> {
+    async fn run(&mut self, batch: Vec<Req>, _: &BatchContext) -> Outcome<Resp> {
+        let called = Instant::now();
         let returned = (self.0.function)(batch);
-        // Nothing was awaited since the batch started, but for the way to another task.
-        let held = context.started().elapsed();
+        let held = called.elapsed();
         if held > SLOW_CLOSURE && !self.0.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 "a batch handler held its thread of the runtime for {held:?}: \

@@ -9,7 +9,10 @@ use crate::faulty::{Fault, FaultyMemory};
 const MEANT_FOR: &[(Fault, &[&str])] = &[
     (
         Fault::SwappedAnswers,
-        &["every_caller_gets_its_own_response"],
+        &[
+            "every_caller_gets_its_own_response",
+            "a_bad_request_that_fails_its_batch_is_found",
+        ],
     ),
     (
         Fault::LostRelease,
@@ -35,6 +38,7 @@ const MEANT_FOR: &[(Fault, &[&str])] = &[
         &[
             "an_error_for_the_batch_reaches_all_its_callers",
             "an_error_for_an_item_reaches_its_caller_alone",
+            "a_bad_request_that_fails_its_batch_is_found",
             "an_error_arrives_with_its_kind_and_text",
         ],
     ),
@@ -60,7 +64,10 @@ const MEANT_FOR: &[(Fault, &[&str])] = &[
     (Fault::LossyRead, &["a_dropped_recv_loses_nothing"]),
     (
         Fault::WrongPosition,
-        &["a_position_is_the_place_in_the_batch"],
+        &[
+            "a_position_is_the_place_in_the_batch",
+            "a_batch_that_ran_in_parts_is_one_batch",
+        ],
     ),
     (
         Fault::ConsumerKeepsHandle,

@@ -11,16 +11,18 @@ mod failures;
 mod forms;
 mod info;
 mod instances;
+mod isolation;
 mod lifecycle;
 mod overload;
 mod windows;
 
-const TOPICS: [&[Case]; 12] = [
+const TOPICS: [&[Case]; 13] = [
     delivery::CASES,
     windows::CASES,
     deadlines::CASES,
     abandonment::CASES,
     failures::CASES,
+    isolation::CASES,
     forms::CASES,
     drain::CASES,
     lifecycle::CASES,

@@ -4,7 +4,8 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use dynamic_batcher::{
-    BatchPolicy, BatchProcessor, BatchReport, CloseReason, Observer, Result, WhenIdle,
+    BatchPolicy, BatchProcessor, BatchReport, CloseReason, Observer, ProcessorPolicy, Result,
+    WhenIdle,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -80,7 +81,10 @@ impl Clock {
 
 impl Stage {
     /// Starts a processor whose batches the case ends one by one.
-    pub(crate) fn controlled(&self, policy: BatchPolicy) -> (Processor, Controls) {
+    pub(crate) fn controlled(
+        &self,
+        policy: impl Into<ProcessorPolicy<Request>>,
+    ) -> (Processor, Controls) {
         let (handler, controls) = Controlled::pair();
         let source = self.source.clone();
         (

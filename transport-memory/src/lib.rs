@@ -29,7 +29,7 @@ pub use config::MemoryConfig;
 pub use dynamic_batcher::OnFull;
 pub use source::{MemoryConsumer, MemoryTicket};
 
-use dynamic_batcher::{BatchPolicy, BatchProcessor, Batcher, IntoOutcome};
+use dynamic_batcher::{BatchProcessor, Batcher, IntoOutcome, ProcessorPolicy};
 
 /// Gives a batcher and a running processor for a policy and a function: the whole of dynamic
 /// batching within one process in one call.
@@ -59,7 +59,7 @@ use dynamic_batcher::{BatchPolicy, BatchProcessor, Batcher, IntoOutcome};
 /// # }
 /// ```
 pub fn spawn<Req, Resp, F, R, M>(
-    policy: BatchPolicy,
+    policy: impl Into<ProcessorPolicy<Req>>,
     handler: F,
 ) -> (Batcher<Req, Resp>, BatchProcessor<Req, Resp>)
 where

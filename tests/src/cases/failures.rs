@@ -62,7 +62,7 @@ fn assert_all(errors: [Error; 3], kind: ErrorKind, text: &str) {
 }
 
 /// A panic as `panic!` makes it, without the report on the console: this one is meant.
-fn panic_quietly() -> ! {
+pub(super) fn panic_quietly() -> ! {
     resume_unwind(Box::new("on purpose"))
 }
 

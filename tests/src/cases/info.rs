@@ -20,7 +20,7 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 /// Sends requests of these numbers at once; gives what is told of each.
-async fn infos(stage: &Stage, ids: std::ops::Range<u64>) -> Vec<ItemInfo> {
+pub(super) async fn infos(stage: &Stage, ids: std::ops::Range<u64>) -> Vec<ItemInfo> {
     let requests: Vec<_> = ids.map(Request::new).collect();
     let expected = answer_all(requests.clone());
     let replies = stage
