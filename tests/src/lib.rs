@@ -4,6 +4,8 @@ mod case;
 mod cases;
 mod controlled;
 mod erased;
+#[cfg(feature = "faults")]
+pub mod faults;
 mod fixture;
 mod payload;
 mod run;

@@ -19,6 +19,7 @@ const SOCKET: &str = "redis.sock";
 pub struct RedisServer {
     port: u16,
     password: Option<&'static str>,
+    durable: bool,
     directory: PathBuf,
     process: Child,
 }
@@ -31,6 +32,20 @@ impl RedisServer {
     /// When there is no such program, or it does not come up.
     #[must_use]
     pub fn start(password: Option<&'static str>) -> Self {
+        Self::start_with(password, false)
+    }
+
+    /// Starts a server that has written everything to its disk before it answers.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    #[must_use]
+    pub fn start_durable() -> Self {
+        Self::start_with(None, true)
+    }
+
+    fn start_with(password: Option<&'static str>, durable: bool) -> Self {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         // Another process may take the port before the server does: then it ends, and the next
         // port is tried.
@@ -40,10 +55,11 @@ impl RedisServer {
             let name = format!("dynamic-batcher-{}-{number}", std::process::id());
             let directory = std::env::temp_dir().join(name);
             std::fs::create_dir_all(&directory).expect("a directory for the server");
-            let process = spawn(port, password, &directory);
+            let process = spawn(port, password, durable, &directory);
             let mut server = Self {
                 port,
                 password,
+                durable,
                 directory,
                 process,
             };
@@ -78,14 +94,21 @@ impl RedisServer {
         let _ = self.process.wait();
     }
 
-    /// Kills it and starts an empty one in its place, on the same port.
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Kills it and starts another in its place, on the same port: an empty one, unless it is a
+    /// durable one.
     ///
     /// # Panics
     ///
     /// When it does not come up again.
     pub fn restart(&mut self) {
         self.kill();
-        self.process = spawn(self.port, self.password, &self.directory);
+        self.process = spawn(self.port, self.password, self.durable, &self.directory);
         assert!(self.is_up(), "the server did not come back");
     }
 
@@ -123,12 +146,13 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("its address").port()
 }
 
-fn spawn(port: u16, password: Option<&str>, directory: &Path) -> Child {
+fn spawn(port: u16, password: Option<&str>, durable: bool, directory: &Path) -> Child {
     let program = std::env::var_os("DYNAMIC_BATCHER_TEST_REDIS_SERVER")
         .unwrap_or_else(|| "redis-server".into());
     Command::new(&program)
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
-        .args(["--save", "", "--appendonly", "no", "--dir"])
+        .args(["--save", "", "--appendfsync", "always", "--appendonly"])
+        .args([if durable { "yes" } else { "no" }, "--dir"])
         .arg(directory)
         .arg("--unixsocket")
         .arg(directory.join(SOCKET))

@@ -1,0 +1,104 @@
+//! Callers that die, lose interest, or send too much.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dynamic_batcher::Batcher;
+use dynamic_batcher_conformance::faults::{Act, Message};
+
+use crate::rig::{Client, LIMIT, PATIENCE, Rig, ends, eventually, kind};
+
+pub(crate) async fn a_killed_caller_leaves_nothing(client: Client) {
+    let rig = Rig::new(client);
+    let mut config = rig.config();
+    config.pause = Duration::from_millis(500);
+    let processor = rig.processor_with(config).await;
+    let mut caller = rig.caller_process(rig.config()).await;
+    let is_end = |message: &Message| matches!(message, Message::Ended(_));
+    let ended = |said: &[Message]| said.iter().filter(|message| is_end(message)).count();
+    caller
+        .heard("it is answered", LIMIT, |said| ended(said) >= 20)
+        .await;
+    eventually("it waits again", || rig.probe.length("request") > 0).await;
+    caller.kill();
+    let streams: Vec<String> = rig.probe.say("KEYS {request}:reply:*");
+    let [stream] = &streams[..] else {
+        panic!("one caller has {streams:?}");
+    };
+    let expiry: i64 = rig.probe.say(&format!("TTL {stream}"));
+    assert!((1..=60).contains(&expiry), "{expiry}");
+    // It has expired: an answer must not bring it back.
+    rig.probe.say::<i64>(&format!("DEL {stream}"));
+    rig.probe.is_clean_but_for(1, LIMIT).await;
+    let streams: Vec<String> = rig.probe.say("KEYS {request}:reply:*");
+    assert!(streams.is_empty(), "{streams:?}");
+    rig.end(vec![processor]).await;
+}
+
+/// Of those that a processor has read it may start some: it is not told.
+pub(crate) async fn dropped_calls_are_not_started_and_the_others_are_answered(client: Client) {
+    const READ: usize = 2;
+    let rig = Rig::new(client);
+    let mut config = rig.config();
+    config.batch_size = NonZeroUsize::MIN;
+    config.pause = Duration::ZERO;
+    let processor = rig.processor_with(config).await;
+    let caller = rig.caller().await;
+    let nap = rig.begin_one(&caller, rig.job().act(Act::Sleep(1_000)), PATIENCE);
+    eventually("it runs", || processor.has_run().len() == 1).await;
+    let mut kept = rig.begin(&caller, 40, PATIENCE);
+    eventually("all are in the queue", || rig.probe.length("request") == 41).await;
+    let dropped = kept.split_off(20);
+    dropped.iter().for_each(tokio::task::JoinHandle::abort);
+    for each in dropped {
+        assert!(each.await.is_err(), "it was dropped");
+    }
+    eventually("they are withdrawn", || rig.probe.length("request") <= 21).await;
+    for end in ends(kept.into_iter().chain([nap]).collect()).await {
+        assert_eq!(kind(&end), "Ok", "{end:?}");
+    }
+    assert!(processor.has_run().len() <= 21 + READ);
+    rig.ledger.forget(21..=40);
+    rig.ledger.assert(&[]);
+    drop(caller);
+    rig.end(vec![processor]).await;
+}
+
+/// Ten times as many want to send as there is room for.
+pub(crate) async fn overload_is_refused(client: Client) {
+    const MAX_QUEUE: NonZeroUsize = NonZeroUsize::new(64).unwrap();
+    let rig = Rig::new(client);
+    let processor = rig.processor().await;
+    let config = rig.config().redis().max_queue(MAX_QUEUE);
+    let transport = rig
+        .client
+        .connect(config)
+        .await
+        .expect("the server answers");
+    let caller = Arc::new(Batcher::new(transport));
+    let load = rig.load(&caller, MAX_QUEUE.get() * 10, PATIENCE);
+    let answered = || rig.ledger.verdict(&[]).count("Ok");
+    eventually("many are answered", || {
+        let length = rig.probe.length("request");
+        assert!(length <= MAX_QUEUE.get() as i64, "{length} in the queue");
+        answered() > 1_000
+    })
+    .await;
+    load.stop().await;
+    let verdict = rig.ledger.assert(&["QueueFull"]);
+    assert!(verdict.count("QueueFull") > 0, "{verdict:?}");
+    let full = ends(rig.begin(&caller, MAX_QUEUE.get() * 10, PATIENCE)).await;
+    let refused = full.into_iter().filter_map(|end| end.outcome.err());
+    for failure in refused {
+        assert!(
+            failure
+                .retry_after
+                .is_some_and(|time| time > Duration::ZERO)
+        );
+        assert!(failure.retryable);
+    }
+    assert_eq!(kind(&rig.call(&caller).await), "Ok");
+    drop(caller);
+    rig.end(vec![processor]).await;
+}

@@ -1,0 +1,129 @@
+//! A network that cuts, stalls, dawdles.
+
+use std::time::Duration;
+
+use dynamic_batcher_conformance::faults::{Network, Peer, Proxy};
+
+use crate::rig::{Caller, Client, PATIENCE, Rig, SOON, ends, kind, start};
+
+/// Callers and processors, all of them behind a proxy.
+struct Behind {
+    rig: Rig,
+    proxy: Proxy,
+    processors: Vec<Peer>,
+    caller: Caller,
+}
+
+impl Behind {
+    async fn new(client: Client, seed: u64) -> Self {
+        let rig = Rig::new(client);
+        let proxy = Proxy::start(rig.server.port(), seed).await;
+        let mut config = rig.config();
+        config.port = proxy.port();
+        let processors: Vec<_> = (0..2).map(|_| start(&config)).collect();
+        for processor in &processors {
+            processor.ready().await;
+        }
+        let caller = rig.caller_at(proxy.port()).await;
+        Self {
+            rig,
+            proxy,
+            processors,
+            caller,
+        }
+    }
+
+    async fn end(self) {
+        drop(self.caller);
+        self.rig.end(self.processors).await;
+    }
+}
+
+pub(crate) async fn connections_cut_at_random_bytes_do_no_harm(client: Client) {
+    let behind = Behind::new(client, 1).await;
+    let load = behind.rig.load(&behind.caller, 32, PATIENCE);
+    behind.rig.answered(50).await;
+    for most in [100_000, 30_000, 10_000] {
+        behind.proxy.set(Network::Cutting(most));
+        behind.rig.answered(100).await;
+    }
+    behind.proxy.set(Network::Fine);
+    load.stop().await;
+    behind.rig.ledger.assert(&[]);
+    behind.end().await;
+}
+
+pub(crate) async fn all_connections_cut_at_once_do_no_harm(client: Client) {
+    let behind = Behind::new(client, 2).await;
+    let load = behind.rig.load(&behind.caller, 32, PATIENCE);
+    for _ in 0..5 {
+        behind.rig.answered(100).await;
+        behind.proxy.cut();
+    }
+    behind.rig.answered(100).await;
+    load.stop().await;
+    behind.rig.ledger.assert(&[]);
+    behind.end().await;
+}
+
+pub(crate) async fn a_slow_network_in_pieces_does_no_harm(client: Client) {
+    let behind = Behind::new(client, 3).await;
+    let load = behind.rig.load(&behind.caller, 32, PATIENCE);
+    behind.proxy.set(Network::InPieces);
+    behind.rig.answered(200).await;
+    behind.proxy.set(Network::Slow(Duration::from_millis(20)));
+    behind.rig.answered(100).await;
+    behind.proxy.set(Network::Fine);
+    load.stop().await;
+    behind.rig.ledger.assert(&[]);
+    behind.end().await;
+}
+
+pub(crate) async fn half_closed_connections_do_no_harm(client: Client) {
+    let behind = Behind::new(client, 4).await;
+    let load = behind.rig.load(&behind.caller, 32, PATIENCE);
+    for _ in 0..3 {
+        behind.rig.answered(100).await;
+        behind.proxy.half_close();
+    }
+    behind.rig.answered(100).await;
+    load.stop().await;
+    behind.rig.ledger.assert(&[]);
+    behind.end().await;
+}
+
+pub(crate) async fn a_stalled_network_holds_up_no_timeout(client: Client) {
+    let behind = Behind::new(client, 5).await;
+    let Behind {
+        rig, proxy, caller, ..
+    } = &behind;
+    assert_eq!(kind(&rig.call(caller).await), "Ok");
+    proxy.set(Network::Stalled);
+    let patient = rig.begin(caller, 20, PATIENCE);
+    for end in ends(rig.begin(caller, 20, Duration::from_secs(1))).await {
+        assert_eq!(kind(&end), "Timeout", "{end:?}");
+    }
+    proxy.set(Network::Fine);
+    for end in ends(patient).await {
+        assert_eq!(kind(&end), "Ok", "{end:?}");
+    }
+    rig.ledger.assert(&["Timeout"]);
+    behind.end().await;
+}
+
+/// As when a router forgets them: nobody is told that they are gone.
+pub(crate) async fn connections_that_fall_silent_are_replaced(client: Client) {
+    let behind = Behind::new(client, 6).await;
+    let Behind {
+        rig, proxy, caller, ..
+    } = &behind;
+    assert_eq!(kind(&rig.call(caller).await), "Ok");
+    proxy.freeze();
+    for end in ends(rig.begin(caller, 20, PATIENCE)).await {
+        assert_eq!(kind(&end), "Ok", "{end:?}");
+    }
+    let end = rig.call(caller).await;
+    assert!(end.elapsed < SOON, "{end:?}");
+    rig.ledger.assert(&[]);
+    behind.end().await;
+}

@@ -1,0 +1,130 @@
+//! A server that is killed, forgets, is stopped, or is full.
+
+use std::time::{Duration, Instant};
+
+use dynamic_batcher_conformance::RedisServer;
+use dynamic_batcher_conformance::faults::{Act, Signal, signal};
+use tokio::time::sleep;
+
+use crate::rig::{Client, PATIENCE, Rig, SOON, ends, eventually, kind, leave};
+
+pub(crate) async fn a_durable_server_that_is_killed_loses_nothing(client: Client) {
+    let mut rig = Rig::with(client, RedisServer::start_durable());
+    let processors = rig.processors(2).await;
+    let caller = rig.caller().await;
+    let load = rig.load(&caller, 32, PATIENCE);
+    for _ in 0..3 {
+        rig.answered(100).await;
+        rig.server.restart();
+    }
+    rig.answered(100).await;
+    load.stop().await;
+    rig.ledger.assert(&[]);
+    drop(caller);
+    rig.end(processors).await;
+}
+
+pub(crate) async fn what_a_server_forgets_is_told_soon_and_new_requests_work(client: Client) {
+    forgets(client, |rig| rig.server.restart()).await;
+}
+
+pub(crate) async fn what_is_flushed_is_told_soon_and_new_requests_work(client: Client) {
+    forgets(client, |rig| rig.probe.say("FLUSHALL")).await;
+}
+
+async fn forgets(client: Client, forget: fn(&mut Rig)) {
+    let mut rig = Rig::new(client);
+    let processors = rig.processors(2).await;
+    let caller = rig.caller().await;
+    // While all are at work.
+    let load = rig.load(&caller, 32, PATIENCE);
+    for _ in 0..2 {
+        rig.answered(100).await;
+        forget(&mut rig);
+        let end = rig.call(&caller).await;
+        assert!(end.elapsed < SOON, "{end:?}");
+    }
+    rig.answered(100).await;
+    load.stop().await;
+    leave(processors).await;
+    // While requests wait for a processor.
+    let waiting = rig.begin(&caller, 50, PATIENCE);
+    eventually("all are in the queue", || rig.probe.length("request") == 50).await;
+    forget(&mut rig);
+    let forgotten = Instant::now();
+    for end in ends(waiting).await {
+        assert!(
+            matches!(kind(&end), "Lost" | "Connection"),
+            "of a request that is gone: {end:?}"
+        );
+        assert!(end.outcome.is_err_and(|failure| failure.retryable));
+    }
+    assert!(forgotten.elapsed() < SOON * 2, "{:?}", forgotten.elapsed());
+    let processor = rig.processor().await;
+    let end = rig.call(&caller).await;
+    assert_eq!(kind(&end), "Ok", "{end:?}");
+    assert!(end.elapsed < SOON, "{end:?}");
+    rig.ledger.assert(&["Lost", "Connection"]);
+    drop(caller);
+    rig.end(vec![processor]).await;
+}
+
+pub(crate) async fn a_stopped_server_holds_up_no_timeout(client: Client) {
+    const STOPPED: Duration = Duration::from_secs(5);
+    let rig = Rig::new(client);
+    let processor = rig.processor().await;
+    let caller = rig.caller().await;
+    assert_eq!(kind(&rig.call(&caller).await), "Ok");
+    // Some have been read when it stops, some have not.
+    let nap = rig.begin_one(&caller, rig.job().act(Act::Sleep(300)), PATIENCE);
+    eventually("it runs", || processor.has_run().len() == 2).await;
+    signal(rig.server.pid(), Signal::Stop);
+    let start = Instant::now();
+    let patient = rig.begin(&caller, 20, PATIENCE);
+    let hasty = rig.begin(&caller, 20, Duration::from_secs(1));
+    for end in ends(hasty).await {
+        assert_eq!(kind(&end), "Timeout", "{end:?}");
+    }
+    assert!(start.elapsed() < STOPPED, "{:?}", start.elapsed());
+    sleep(STOPPED.saturating_sub(start.elapsed())).await;
+    signal(rig.server.pid(), Signal::Continue);
+    for end in ends(patient.into_iter().chain([nap]).collect()).await {
+        assert_eq!(kind(&end), "Ok", "{end:?}");
+        let runs = processor.has_run();
+        let times = runs.iter().filter(|id| **id == end.id).count();
+        assert_eq!(times, 1, "{end:?}");
+    }
+    assert_eq!(kind(&rig.call(&caller).await), "Ok");
+    rig.ledger.assert(&["Timeout"]);
+    drop(caller);
+    rig.end(vec![processor]).await;
+}
+
+pub(crate) async fn a_full_server_is_an_error_until_it_has_room(client: Client) {
+    let rig = Rig::new(client);
+    let processor = rig.processor().await;
+    let caller = rig.caller().await;
+    // It has been read when the server is full, so that its answer has no room.
+    let accepted = rig.begin_one(&caller, rig.job().act(Act::Sleep(500)), PATIENCE);
+    eventually("it runs", || processor.has_run().len() == 1).await;
+    rig.probe.say::<()>("CONFIG SET maxmemory 1");
+    let end = rig.call(&caller).await;
+    assert_eq!(kind(&end), "QueueFull", "{end:?}");
+    assert!(format!("{end:?}").contains("maxmemory"), "{end:?}");
+    let refused = || {
+        let errors: String = rig.probe.say("INFO errorstats");
+        let counted = errors.lines().find_map(|line| {
+            let count = line.strip_prefix("errorstat_OOM:count=")?;
+            count.trim().parse::<u32>().ok()
+        });
+        counted.unwrap_or_default()
+    };
+    eventually("the answer is refused", || refused() >= 2).await;
+    rig.probe.say::<()>("CONFIG SET maxmemory 0");
+    assert_eq!(kind(&rig.call(&caller).await), "Ok");
+    let end = accepted.await.expect("it does not panic");
+    assert_eq!(kind(&end), "Ok", "{end:?}");
+    rig.ledger.assert(&["QueueFull"]);
+    drop(caller);
+    rig.end(vec![processor]).await;
+}
