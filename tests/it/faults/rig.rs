@@ -153,9 +153,9 @@ impl Rig {
 
     /// Ends processors in good order, after which nothing may be left in Redis.
     pub(crate) async fn end(self, processors: Vec<Peer>) {
-        self.probe.is_clean_but_for(processors.len(), LIMIT).await;
+        self.probe.is_clean(processors.len(), LIMIT).await;
         leave(processors).await;
-        self.probe.is_clean(LIMIT).await;
+        self.probe.is_clean(0, LIMIT).await;
     }
 }
 

@@ -141,14 +141,10 @@ impl Ledger {
         end
     }
 
-    /// Forgets those requests that have not ended: their caller was killed.
-    pub fn forget(&self, ids: impl IntoIterator<Item = i64>) {
+    /// Forgets those of these requests that have not ended: their caller was killed.
+    pub fn forget(&self, is_one: impl Fn(i64) -> bool) {
         let mut book = self.lock();
-        for id in ids {
-            if book.requests.get(&id) == Some(&0) {
-                book.requests.remove(&id);
-            }
-        }
+        book.requests.retain(|id, times| *times > 0 || !is_one(*id));
     }
 
     /// What has been noted; errors of other kinds than `allowed` count as lost.

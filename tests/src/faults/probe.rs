@@ -132,46 +132,33 @@ impl Probe {
         left
     }
 
-    /// Waits until nothing is left.
-    ///
-    /// # Panics
-    ///
-    /// When something still is at the limit.
-    pub async fn is_clean(&self, limit: Duration) {
-        self.becomes_clean(limit, <[String]>::is_empty).await;
-    }
-
-    /// The same, while so many processors are still there. What dead ones have left is taken over
-    /// and cleaned up by the living alone.
+    /// Waits until nothing is left but the consumers of processors that are still there, so many at
+    /// most. What dead ones have left is cleaned up by the living alone.
     ///
     /// # Panics
     ///
     /// When something else still is at the limit.
-    pub async fn is_clean_but_for(&self, living: usize, limit: Duration) {
-        let is_idle = |text: &str| text.starts_with("the consumer") && text.ends_with(" with 0");
-        self.becomes_clean(limit, |left| {
-            let all = left.len();
-            let idle = |stream: &str| {
-                let on = format!(" on {stream} ");
-                let idle = left
-                    .iter()
-                    .filter(|text| is_idle(text) && text.contains(&on));
-                idle.count()
-            };
-            let alive = idle(REQUEST) <= living && idle(AGAIN) <= living;
-            alive && idle(REQUEST) + idle(AGAIN) == all
-        })
-        .await;
+    pub async fn is_clean(&self, living: usize, limit: Duration) {
+        let left = self.left_after(living, limit).await;
+        assert!(left.is_empty(), "left in Redis: {left:#?}");
     }
 
-    async fn becomes_clean(&self, limit: Duration, is_clean: impl Fn(&[String]) -> bool) {
+    /// The same; what still is left at the limit.
+    pub async fn left_after(&self, living: usize, limit: Duration) -> Vec<String> {
         let start = Instant::now();
         loop {
             let left = self.leftovers();
-            if is_clean(&left) {
-                return;
+            let are_idle = |stream: &str| {
+                let idle = format!(" on {stream} with 0");
+                let idle = left.iter().filter(|text| text.ends_with(&idle)).count();
+                if idle <= living { idle } else { 0 }
+            };
+            if are_idle(REQUEST) + are_idle(AGAIN) == left.len() {
+                return Vec::new();
             }
-            assert!(start.elapsed() < limit, "left in Redis: {left:#?}");
+            if start.elapsed() >= limit {
+                return left;
+            }
             sleep(Duration::from_millis(20)).await;
         }
     }
