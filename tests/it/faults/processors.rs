@@ -136,6 +136,23 @@ pub(crate) async fn a_handler_that_never_returns_keeps_its_request(client: Clien
     assert_eq!(runs, [end.id], "it ran once");
 }
 
+/// What its processor has read for the next batch must not wait for ever with it.
+pub(crate) async fn requests_behind_a_handler_that_never_returns_go_to_others(client: Client) {
+    let rig = Rig::new(client);
+    let hung = rig.processor().await;
+    let caller = rig.caller().await;
+    let hanging = rig.job().act(Act::Hang);
+    let hanging = rig.begin_one(&caller, hanging, PATIENCE);
+    eventually("it runs", || hung.has_run().len() == 1).await;
+    let behind = rig.begin(&caller, 10, PATIENCE / 2);
+    eventually("they are read", || pending(&rig) == 11).await;
+    let _other = rig.processor().await;
+    for end in ends(behind).await {
+        assert_eq!(kind(&end), "Ok", "{end:?}");
+    }
+    hanging.abort();
+}
+
 /// Others are in its batch the first time. As often as it kills a processor, another is started.
 pub(crate) async fn a_request_that_kills_its_processors_is_given_up_and_harms_no_other(
     client: Client,
