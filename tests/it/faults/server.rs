@@ -116,6 +116,26 @@ pub(crate) async fn a_full_server_is_an_error_until_it_has_room(client: Client) 
     rig.end(vec![processor]).await;
 }
 
+/// Its answer finds the server full.
+pub(crate) async fn an_answer_that_a_full_server_refuses_is_not_lost(client: Client) {
+    let rig = Rig::new(client);
+    let processor = rig.processor().await;
+    let caller = rig.caller().await;
+    let accepted = rig.begin_one(&caller, rig.job().act(Act::Sleep(500)), PATIENCE);
+    eventually("it runs", || processor.has_run().len() == 1).await;
+    fill(&rig);
+    let refused = || {
+        let errors: String = rig.probe.say("INFO errorstats");
+        errors.contains("errorstat_OOM:")
+    };
+    eventually("the answer is refused", refused).await;
+    make_room(&rig);
+    let end = accepted.await.expect("it does not panic");
+    assert_eq!(kind(&end), "Ok", "{end:?}");
+    drop(caller);
+    rig.end(vec![processor]).await;
+}
+
 fn fill(rig: &Rig) {
     rig.probe.say::<()>("CONFIG SET maxmemory 1");
 }
