@@ -145,7 +145,7 @@ pub(crate) async fn a_request_that_was_delivered_often_enough_is_given_up_and_it
     for (number, letter) in letters.iter().enumerate() {
         let body = json!({ "values": [number, 1] }).to_string();
         assert_eq!(letter.body.as_deref(), Some(body.as_bytes()));
-        assert_eq!(letter.deliveries, 3);
+        assert_eq!(letter.attempts, 3);
         assert_eq!(letter.consumer, "rust-dead");
         assert!(letter.reason.contains("3 deliveries"), "{letter:?}");
         // It was said to be idle for 100 s.

@@ -231,10 +231,17 @@ pub(crate) fn replay(dead_stream: &str, stream: &str, letter: StreamId) -> Comma
     replay.arg(stream).number(letter)
 }
 
-/// See `lua/remove_dead.lua`.
-pub(crate) fn remove_dead(stream: &str, group: &str, prefix: &str, silent: Duration) -> Command {
+/// See `lua/remove_dead.lua`. `notices`: the stream is not that of the requests.
+pub(crate) fn remove_dead(
+    stream: &str,
+    group: &str,
+    prefix: &str,
+    silent: Duration,
+    notices: bool,
+) -> Command {
     let remove = script(REMOVE_DEAD, stream).arg(group).arg(prefix);
-    remove.number(silent.as_millis())
+    let remove = remove.number(silent.as_millis());
+    remove.number(u8::from(notices))
 }
 
 /// See `lua/keep.lua`.
@@ -250,9 +257,10 @@ pub(crate) fn keep(
         .args(texts(ids))
 }
 
-/// See `lua/leave.lua`.
-pub(crate) fn leave(stream: &str, group: &str, consumer: &str) -> Command {
-    script(LEAVE, stream).arg(group).arg(consumer)
+/// See `lua/leave.lua`. `notices`: the stream is not that of the requests.
+pub(crate) fn leave(stream: &str, group: &str, consumer: &str, notices: bool) -> Command {
+    let leave = script(LEAVE, stream).arg(group).arg(consumer);
+    leave.number(u8::from(notices))
 }
 
 fn texts(ids: impl IntoIterator<Item = StreamId>) -> impl Iterator<Item = String> {

@@ -16,9 +16,10 @@ use crate::value::Value;
 
 const BODY: &str = "body";
 const REASON: &str = "reason";
-const DELIVERIES: &str = "deliveries";
+const ATTEMPTS: &str = "attempts";
 const CONSUMER: &str = "consumer";
 const REQUEST: &str = "request_id";
+const FIRST: &str = "first_ms";
 const LAST: &str = "last_ms";
 
 /// A request that was given up: delivered as often as is permitted without an answer, or unreadable
@@ -35,7 +36,7 @@ pub struct DeadLetter {
     /// Why it was given up.
     pub reason: String,
     /// How often it was delivered.
-    pub deliveries: u32,
+    pub attempts: u32,
     /// The consumer that had it last.
     pub consumer: String,
     /// When it was sent, by Redis's clock, to the millisecond.
@@ -170,7 +171,7 @@ impl DeadLetter {
             request_id,
             body: field(BODY),
             reason: text(REASON),
-            deliveries: text(DELIVERIES).parse().unwrap_or_default(),
+            attempts: text(ATTEMPTS).parse().unwrap_or_default(),
             consumer: text(CONSUMER),
             sent: time(sent),
             last_delivered: time(text(LAST).parse().unwrap_or(id.millis)),
@@ -204,8 +205,9 @@ impl Burial<'_> {
         if let Some(last) = self.last_delivered {
             command = command.arg(LAST).number(last);
         }
+        let command = command.arg(FIRST).number(self.id.millis);
         let command = command.arg(REASON).arg(self.reason);
-        let command = command.arg(DELIVERIES).number(self.deliveries);
+        let command = command.arg(ATTEMPTS).number(self.deliveries);
         let command = command.arg(CONSUMER).arg(self.consumer);
         command.arg(REQUEST).number(self.id)
     }

@@ -121,9 +121,10 @@ fn entry(value: Option<Value>) -> Result<Entry> {
 /// Removes the consumers of processors that have died, once nothing is pending on them.
 async fn remove_dead(place: &Place) -> Result<()> {
     let silent = place.lease.max(SILENT);
-    let streams = [&place.request_stream, &place.again_stream];
-    let remove =
-        streams.map(|stream| commands::remove_dead(stream, &place.group, CONSUMER_PREFIX, silent));
+    let streams = [(&place.request_stream, false), (&place.again_stream, true)];
+    let remove = streams.map(|(stream, notices)| {
+        commands::remove_dead(stream, &place.group, CONSUMER_PREFIX, silent, notices)
+    });
     send_accepted(&*place.client, &remove).await
 }
 

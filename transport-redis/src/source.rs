@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::answer::{self, Ending};
-use crate::client::send_repeatedly;
+use crate::client::{send_accepted, send_repeatedly};
 use crate::commands;
 use crate::entry::{Entry, StreamId};
 use crate::place::Place;
@@ -290,10 +290,11 @@ impl Consumer<Vec<u8>, Vec<u8>> for RedisConsumer {
         while !reclaim::acknowledge_seen(&self.inner).await? {
             sleep(Duration::from_millis(20)).await;
         }
-        let leave = commands::leave(&place.request_stream, &place.group, &place.consumer);
-        let leave_again = commands::leave(&place.again_stream, &place.group, &place.consumer);
-        place.client.send(&[leave, leave_again]).await?;
-        Ok(())
+        let streams = [(&place.request_stream, false), (&place.again_stream, true)];
+        let leave = streams.map(|(stream, notices)| {
+            commands::leave(stream, &place.group, &place.consumer, notices)
+        });
+        send_accepted(&*place.client, &leave).await
     }
 }
 

@@ -49,7 +49,6 @@ with_both_clients! {
     server::what_is_flushed_is_told_soon_and_new_requests_work,
     server::a_stopped_server_holds_up_no_timeout,
     server::a_full_server_is_an_error_until_it_has_room,
-    #[ignore = "fails: its entry is deleted although its answer was refused"]
     server::an_answer_that_a_full_server_refuses_is_not_lost,
     network::connections_cut_at_random_bytes_do_no_harm,
     network::all_connections_cut_at_once_do_no_harm,
