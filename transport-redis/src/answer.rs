@@ -45,7 +45,7 @@ pub(crate) fn end(
             queued,
             ..
         } = answer;
-        let id = ticket.id;
+        let id = ticket.id();
         match &ticket.caller {
             Caller::Documented => {
                 let json = outcome.unwrap_or_else(|error| {

@@ -19,6 +19,7 @@ const TAKE_OVER: &str = include_str!("lua/take_over.lua");
 const KEEP: &str = include_str!("lua/keep.lua");
 const LEAVE: &str = include_str!("lua/leave.lua");
 const BURY: &str = include_str!("lua/bury.lua");
+const GIVE_BACK: &str = include_str!("lua/give_back.lua");
 const REPLAY: &str = include_str!("lua/replay.lua");
 const REMOVE_DEAD: &str = include_str!("lua/remove_dead.lua");
 
@@ -161,20 +162,18 @@ pub(crate) fn entry(stream: &str, id: StreamId) -> Command {
     Command::new("XRANGE").arg(stream).number(id).number(id)
 }
 
-/// Gives an entry back: it looks as if its lease had run out, and the delivery does not count.
+/// See `lua/give_back.lua`; for each entry the deliveries that count.
 pub(crate) fn give_back(
-    stream: &str,
-    group: &str,
-    consumer: &str,
-    id: StreamId,
-    lease: Duration,
-    deliveries_before: u32,
+    place: &Place,
+    entries: impl IntoIterator<Item = (StreamId, u32)>,
 ) -> Command {
-    let claim = Command::new("XCLAIM").arg(stream).arg(group).arg(consumer);
-    let claim = claim.number(0).number(id);
-    let claim = claim.arg("IDLE").number(lease.as_millis());
-    let claim = claim.arg("RETRYCOUNT").number(deliveries_before);
-    claim.arg("JUSTID")
+    let give = Command::new("EVAL").arg(GIVE_BACK).number(2);
+    let give = give.arg(&place.request_stream).arg(&place.again_stream);
+    let give = give.arg(&place.group).arg(&place.consumer);
+    let give = give.number(place.lease.as_millis());
+    entries.into_iter().fold(give, |give, (id, deliveries)| {
+        give.number(id).number(deliveries)
+    })
 }
 
 pub(crate) fn set_response(response: ResponseStream<Vec<u8>>) -> Command {

@@ -49,6 +49,7 @@ mod commands;
 mod config;
 mod dead;
 mod entry;
+mod inbox;
 mod keys;
 mod outstanding;
 mod place;

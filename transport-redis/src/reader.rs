@@ -10,8 +10,8 @@ use tokio::time::sleep;
 use crate::client::Dedicated;
 use crate::commands;
 use crate::entry::{Entry, StreamId};
+use crate::inbox::Inbox;
 use crate::reclaim;
-use crate::source::Inner;
 use crate::types::PendingRequestStream;
 use crate::value::Value;
 
@@ -26,15 +26,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const PENDING: usize = 1_000;
 
 /// Reads until the consumer leaves, or for good until something has to be changed by somebody.
-pub(crate) async fn read(inner: Arc<Inner>) {
+pub(crate) async fn read(inbox: Arc<Inbox>) {
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
-        let error = match read_connection(&inner, &mut backoff).await {
+        let error = match read_connection(&inbox, &mut backoff).await {
             Ok(never) => match never {},
             Err(error) => error,
         };
         if !error.is_retryable() {
-            inner.fail(error);
+            inbox.fail(error);
             return;
         }
         let pause = backoff.next_pause();
@@ -43,41 +43,41 @@ pub(crate) async fn read(inner: Arc<Inner>) {
     }
 }
 
-async fn read_connection(inner: &Arc<Inner>, backoff: &mut Backoff) -> Result<Infallible> {
-    let place = &inner.place;
+async fn read_connection(inbox: &Arc<Inbox>, backoff: &mut Backoff) -> Result<Infallible> {
+    let place = &inbox.place;
     let mut connection = place.client.dedicated().await?;
     // What was delivered to a connection that died is pending on this consumer, unseen.
-    take_own_pending(inner).await?;
+    take_own_pending(inbox).await?;
     loop {
-        let wanted = inner.wanted();
+        let wanted = inbox.wanted();
         if wanted == 0 {
-            inner.wanted.notified().await;
+            inbox.wanted.notified().await;
             continue;
         }
-        let mut found = read_some(inner, &mut *connection, wanted, Some(BLOCK)).await?;
+        let mut found = read_some(inbox, &mut *connection, wanted, Some(BLOCK)).await?;
         backoff.reset();
         // A blocked read ends with the first entry, even when several came in one packet.
-        while found > 0 && inner.wanted() > 0 {
-            let wanted = inner.wanted();
-            found = read_some(inner, &mut *connection, wanted, None).await?;
+        while found > 0 && inbox.wanted() > 0 {
+            let wanted = inbox.wanted();
+            found = read_some(inbox, &mut *connection, wanted, None).await?;
         }
     }
 }
 
 /// Reads once; how many requests came.
 async fn read_some(
-    inner: &Arc<Inner>,
+    inbox: &Arc<Inbox>,
     connection: &mut dyn Dedicated,
     wanted: usize,
     wait: Option<Duration>,
 ) -> Result<usize> {
-    let place = &inner.place;
+    let place = &inbox.place;
     let streams = [&*place.request_stream, &*place.again_stream];
     let read = commands::read_group(&streams, &place.group, &place.consumer, wanted, wait);
     let limit = wait.unwrap_or_default() + SLACK;
     let reply = match connection.send(read, limit).await? {
         Value::Refused(refusal) if matches!(&*refusal.code, "NOGROUP" | "UNBLOCKED") => {
-            make_groups(inner).await?;
+            make_groups(inbox).await?;
             return Ok(0);
         }
         reply => reply.accepted()?,
@@ -86,18 +86,18 @@ async fn read_some(
     for (stream, entries) in Entry::by_stream(reply)? {
         if stream == place.request_stream.as_bytes() {
             count += entries.len();
-            inner.deliver(entries.into_iter().map(|entry| (entry, 1)));
+            inbox.deliver(entries.into_iter().map(|entry| (entry, 1)));
         } else {
             let ids: Vec<_> = entries.iter().map(|entry| entry.id).collect();
-            reclaim::take_given_back(inner, ids).await?;
+            reclaim::take_given_back(inbox, ids).await?;
         }
     }
     Ok(count)
 }
 
 /// Creates the groups where they are missing.
-pub(crate) async fn make_groups(inner: &Inner) -> Result<()> {
-    let place = &inner.place;
+pub(crate) async fn make_groups(inbox: &Inbox) -> Result<()> {
+    let place = &inbox.place;
     let streams = [&place.request_stream, &place.again_stream];
     let create = streams.map(|stream| commands::create_group(stream, &place.group));
     for reply in place.client.send(&create).await? {
@@ -111,9 +111,9 @@ pub(crate) async fn make_groups(inner: &Inner) -> Result<()> {
 
 /// Delivers what is pending on this consumer and not held: not by reading it again, which would
 /// count as a delivery.
-pub(crate) async fn take_own_pending(inner: &Arc<Inner>) -> Result<()> {
-    let _taking = inner.taking.lock().await;
-    let place = &inner.place;
+pub(crate) async fn take_own_pending(inbox: &Arc<Inbox>) -> Result<()> {
+    let _taking = inbox.taking.lock().await;
+    let place = &inbox.place;
     let pending = commands::pending(
         &place.request_stream,
         &place.group,
@@ -122,13 +122,13 @@ pub(crate) async fn take_own_pending(inner: &Arc<Inner>) -> Result<()> {
     );
     let reply = place.client.send(&[pending]).await?.pop();
     let pending = match reply.unwrap_or(Value::Nil) {
-        Value::Refused(refusal) if refusal.code == "NOGROUP" => return make_groups(inner).await,
+        Value::Refused(refusal) if refusal.code == "NOGROUP" => return make_groups(inbox).await,
         reply => PendingRequestStream::all(reply)?,
     };
     let mut unseen = Vec::new();
     for each in pending {
         let id = StreamId::parse(each.message_id.as_bytes())?;
-        if !inner.holds(id) {
+        if !inbox.holds(id) {
             let deliveries = u32::try_from(each.times_delivered).unwrap_or(u32::MAX);
             unseen.push((id, deliveries));
         }
@@ -145,6 +145,6 @@ pub(crate) async fn take_own_pending(inner: &Arc<Inner>) -> Result<()> {
         // One that is gone was withdrawn by its caller, or waits to be acknowledged by others.
         entries.extend(Entry::all(reply)?.pop().map(|entry| (entry, deliveries)));
     }
-    inner.deliver(entries);
+    inbox.deliver(entries);
     Ok(())
 }

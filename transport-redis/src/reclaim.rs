@@ -11,8 +11,8 @@ use crate::client::send_accepted;
 use crate::commands;
 use crate::dead::{self, Exhausted};
 use crate::entry::{Entry, StreamId, unreadable};
+use crate::inbox::Inbox;
 use crate::place::{CONSUMER_PREFIX, Place};
-use crate::source::Inner;
 use crate::value::Value;
 
 /// How often it is seen whether Python callers have taken their answers.
@@ -24,17 +24,17 @@ const TAKEN: usize = 64;
 
 /// Keeps the leases of what is held, takes over what others let lapse, acknowledges what has been
 /// seen: for as long as the consumer is there.
-pub(crate) async fn keep(inner: Arc<Inner>) {
-    let every = inner.place.lease / 3;
+pub(crate) async fn keep(inbox: Arc<Inbox>) {
+    let every = inbox.place.lease / 3;
     let mut due = Instant::now();
     loop {
         let kept = async {
-            give_back_dropped(&inner).await?;
-            acknowledge_seen(&inner).await?;
+            give_back_dropped(&inbox).await?;
+            acknowledge_seen(&inbox).await?;
             if Instant::now() >= due {
-                keep_leases(&inner).await?;
-                remove_dead(&inner.place).await?;
-                take_over(&inner).await?;
+                keep_leases(&inbox).await?;
+                remove_dead(&inbox.place).await?;
+                take_over(&inbox).await?;
                 due = Instant::now() + every;
             }
             Ok::<(), Error>(())
@@ -43,29 +43,35 @@ pub(crate) async fn keep(inner: Arc<Inner>) {
             tracing::debug!("keeping leases failed, trying again: {error}");
         }
         // Others can wait, a request on its last delivery cannot: nothing else is read.
-        let emptied = timeout(ACKNOWLEDGE_EVERY.min(every), inner.emptied.notified());
+        let emptied = timeout(ACKNOWLEDGE_EVERY.min(every), inbox.emptied.notified());
         if emptied.await.is_ok() {
             due = Instant::now();
         }
     }
 }
 
-async fn keep_leases(inner: &Inner) -> Result<()> {
-    let place = &inner.place;
-    let held = inner.held();
+async fn keep_leases(inbox: &Inbox) -> Result<()> {
+    let place = &inbox.place;
+    // What has waited for a whole lease behind other batches is for others to have.
+    give_back(place, inbox.take_waiting(place.lease)).await?;
+    let held = inbox.held();
     if held.is_empty() {
         return Ok(());
     }
     let keep = commands::keep(&place.request_stream, &place.group, &place.consumer, held);
-    send_accepted(&*place.client, &[keep]).await
+    let lost = place.client.send(&[keep]).await?.pop();
+    let lost = lost.unwrap_or(Value::Nil).list()?.into_iter();
+    let lost = lost.map(|id| StreamId::parse(&id.text()?));
+    inbox.lose(&lost.collect::<Result<Vec<_>>>()?);
+    Ok(())
 }
 
 /// Takes over entries whose lease has lapsed, no more than are wanted; they count as delivered once
 /// more. Gives up those that were delivered as often as is permitted. Whether there may be others.
-async fn take_over(inner: &Arc<Inner>) -> Result<bool> {
-    let _taking = inner.taking.lock().await;
-    let place = &inner.place;
-    let (wanted, holding) = inner.wanted_and_holding();
+async fn take_over(inbox: &Arc<Inbox>) -> Result<bool> {
+    let _taking = inbox.taking.lock().await;
+    let place = &inbox.place;
+    let (wanted, holding) = inbox.wanted_and_holding();
     let wanted = wanted.min(TAKEN);
     let take = commands::take_over(place, wanted, holding);
     let reply = place.client.send(&[take]).await?.pop();
@@ -78,9 +84,9 @@ async fn take_over(inner: &Arc<Inner>) -> Result<bool> {
         .into_iter()
         .map(|each| exhausted(place, each));
     let exhausted = exhausted.collect::<Result<Vec<_>>>()?;
-    inner.set_quiet(next().int()? > 0);
+    inbox.set_quiet(next().int()? > 0);
     let count = taken.len();
-    inner.deliver(taken);
+    inbox.deliver(taken);
     if !exhausted.is_empty() {
         dead::give_up(place, exhausted).await?;
     }
@@ -129,14 +135,14 @@ async fn remove_dead(place: &Place) -> Result<()> {
 }
 
 /// Somebody has given entries back, and says so on a stream of its own.
-pub(crate) async fn take_given_back(inner: &Arc<Inner>, notices: Vec<StreamId>) -> Result<()> {
-    let place = &inner.place;
+pub(crate) async fn take_given_back(inbox: &Arc<Inbox>, notices: Vec<StreamId>) -> Result<()> {
+    let place = &inbox.place;
     let stream = &place.again_stream;
     let mut commands = vec![
         commands::acknowledge(stream, &place.group, notices.iter().copied()),
         commands::delete_entries(stream, notices),
     ];
-    if take_over(inner).await? {
+    if take_over(inbox).await? {
         // The others are for somebody who wants them.
         commands.push(notice(place));
     }
@@ -149,24 +155,12 @@ pub(crate) async fn give_back(place: &Place, entries: Vec<(StreamId, u32)>) -> R
     if entries.is_empty() {
         return Ok(());
     }
-    let commands = entries.into_iter().map(|(id, deliveries)| {
-        commands::give_back(
-            &place.request_stream,
-            &place.group,
-            &place.consumer,
-            id,
-            place.lease,
-            deliveries,
-        )
-    });
-    let mut commands: Vec<_> = commands.collect();
-    commands.push(notice(place));
-    send_accepted(&*place.client, &commands).await
+    send_accepted(&*place.client, &[commands::give_back(place, entries)]).await
 }
 
 /// Gives back the entries whose tickets were dropped.
-pub(crate) async fn give_back_dropped(inner: &Inner) -> Result<()> {
-    give_back(&inner.place, inner.take_dropped()).await
+pub(crate) async fn give_back_dropped(inbox: &Inbox) -> Result<()> {
+    give_back(&inbox.place, inbox.take_dropped()).await
 }
 
 fn notice(place: &Place) -> commands::Command {
@@ -176,9 +170,9 @@ fn notice(place: &Place) -> commands::Command {
 
 /// Acknowledges the entries of Python callers that have taken their answers, or had time enough to.
 /// True when none is left.
-pub(crate) async fn acknowledge_seen(inner: &Inner) -> Result<bool> {
-    let place = &inner.place;
-    let waiting = inner.unacknowledged();
+pub(crate) async fn acknowledge_seen(inbox: &Inbox) -> Result<bool> {
+    let place = &inbox.place;
+    let waiting = inbox.unacknowledged();
     if waiting.is_empty() {
         return Ok(true);
     }
@@ -194,7 +188,7 @@ pub(crate) async fn acknowledge_seen(inner: &Inner) -> Result<bool> {
         let ids = seen.iter().copied();
         let acknowledge = commands::acknowledge(&place.request_stream, &place.group, ids);
         send_accepted(&*place.client, &[acknowledge]).await?;
-        inner.acknowledged(&seen);
+        inbox.acknowledged(&seen);
     }
     Ok(seen.len() == waiting.len())
 }

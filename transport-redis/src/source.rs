@@ -1,207 +1,88 @@
 //! The processor's side: one consumer of the group.
 
-use std::collections::{HashSet, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use dynamic_batcher::{Answer, BatchInfo, CallMeta, Consumer, Delivery, Error, ErrorKind, Result};
+use dynamic_batcher::{Answer, BatchInfo, Consumer, Delivery, Error, ErrorKind, Result};
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::answer::{self, Ending};
 use crate::client::{send_accepted, send_repeatedly};
 use crate::commands;
-use crate::entry::{Entry, StreamId};
+use crate::entry::StreamId;
+use crate::inbox::{Hold, Inbox};
 use crate::place::Place;
 use crate::reader;
 use crate::reclaim;
 use crate::request::Caller;
 
-/// How long a Python caller waits at the most: twice its default timeout.
-const PYTHON_PATIENCE: Duration = Duration::from_secs(200);
-
 /// One processor's hold on the request stream.
 pub struct RedisConsumer {
-    pub(crate) inner: Arc<Inner>,
+    inbox: Arc<Inbox>,
 }
 
-pub(crate) struct Inner {
-    pub(crate) place: Place,
-    inbox: Mutex<Inbox>,
-    /// Something has been read.
-    pub(crate) readable: Notify,
-    /// Something is wanted.
-    pub(crate) wanted: Notify,
-    /// Nothing is held any more, and a request on its last delivery may be taken.
-    pub(crate) emptied: Notify,
-    /// Held while it is found out what is pending on this consumer or to be taken over: what one way
-    /// has just delivered, and is answered at once, the other would deliver again.
-    pub(crate) taking: tokio::sync::Mutex<()>,
-}
-
-#[derive(Default)]
-struct Inbox {
-    ready: VecDeque<RawDelivery>,
-    wanted: usize,
-    /// What this consumer answers for, until it has: its lease is kept.
-    held: HashSet<StreamId>,
-    /// Dropped without an answer: to be given back, each with its deliveries.
-    dropped: Vec<(StreamId, u32)>,
-    /// Answered to Python callers, which may still look for them among the pending; since when.
-    unacknowledged: VecDeque<(StreamId, Instant)>,
-    /// A request on its last delivery waits for this consumer to hold nothing, or is held: nothing
-    /// else is read.
-    quiet: bool,
-    /// Why nothing will be read any more.
-    failed: Option<Error>,
-    tasks: Vec<AbortHandle>,
-}
-
-type RawDelivery = Delivery<Vec<u8>, RedisTicket>;
+pub(crate) type RawDelivery = Delivery<Vec<u8>, RedisTicket>;
 
 /// An entry that a processor has.
 pub struct RedisTicket {
-    pub(crate) id: StreamId,
     pub(crate) caller: Caller,
     pub(crate) deliveries: u32,
+    hold: Hold,
     /// `None` once it was answered or given back.
-    inner: Option<Arc<Inner>>,
+    inbox: Option<Arc<Inbox>>,
 }
 
 impl RedisConsumer {
     pub(crate) fn new(place: Place) -> Self {
-        let inner = Inner {
-            place,
-            inbox: Mutex::default(),
-            readable: Notify::new(),
-            wanted: Notify::new(),
-            emptied: Notify::new(),
-            taking: tokio::sync::Mutex::default(),
-        };
         Self {
-            inner: Arc::new(inner),
+            inbox: Arc::new(Inbox::new(place)),
         }
+    }
+
+    /// Gives back what was read and not started: this time does not count as a delivery.
+    async fn give_back(&self, mut deliveries: Vec<RawDelivery>) -> Result<()> {
+        let held = deliveries.iter().map(|delivery| &delivery.ticket);
+        let held = held.filter(|ticket| self.inbox.is_held(ticket.hold));
+        let entries = held.map(|ticket| (ticket.id(), ticket.deliveries.saturating_sub(1)));
+        reclaim::give_back(&self.inbox.place, entries.collect()).await?;
+        let tickets = deliveries.iter_mut().map(|delivery| &mut delivery.ticket);
+        tickets.for_each(RedisTicket::settle);
+        Ok(())
     }
 
     /// Starts the tasks on the current runtime, the first time.
     fn start(&self) -> Result<()> {
-        let mut inbox = self.inner.lock();
-        if !inbox.tasks.is_empty() {
-            return Ok(());
-        }
-        let runtime =
-            Handle::try_current().map_err(|error| Error::with_source(ErrorKind::Config, error))?;
-        let reader = runtime.spawn(reader::read(Arc::clone(&self.inner)));
-        let keeper = runtime.spawn(reclaim::keep(Arc::clone(&self.inner)));
-        inbox.tasks = vec![reader.abort_handle(), keeper.abort_handle()];
-        Ok(())
-    }
-}
-
-impl Inner {
-    /// How many entries are to be read.
-    pub(crate) fn wanted(&self) -> usize {
-        let inbox = self.lock();
-        match inbox.quiet {
-            true => 0,
-            false => inbox.wanted,
-        }
-    }
-
-    /// How many entries may be taken over, and whether any is held.
-    pub(crate) fn wanted_and_holding(&self) -> (usize, bool) {
-        let inbox = self.lock();
-        (inbox.wanted, !inbox.held.is_empty())
-    }
-
-    /// Notes whether a request on its last delivery waits or is held.
-    pub(crate) fn set_quiet(&self, quiet: bool) {
-        let was = std::mem::replace(&mut self.lock().quiet, quiet);
-        if was && !quiet {
-            self.wanted.notify_one();
-        }
-    }
-
-    /// The lease of an entry ends.
-    fn forget(&self, inbox: &mut Inbox, id: StreamId) {
-        inbox.held.remove(&id);
-        if inbox.quiet && inbox.held.is_empty() {
-            self.emptied.notify_one();
-        }
-    }
-
-    /// Takes in entries that were read or taken over, each with the number of its delivery.
-    pub(crate) fn deliver(self: &Arc<Self>, entries: impl IntoIterator<Item = (Entry, u32)>) {
-        let place = &self.place;
-        let mut inbox = self.lock();
-        for (entry, deliveries) in entries {
-            let id = entry.id;
-            if !inbox.held.insert(id) {
-                continue;
-            }
-            let (caller, request) = place.parse(entry);
-            let timeout = request.as_ref().ok().and_then(|request| request.timeout);
-            let sent = place.clock.instant(id.millis);
-            let meta = CallMeta::sent_at(sent, timeout.unwrap_or(PYTHON_PATIENCE))
-                .attempt(deliveries, place.is_last(deliveries));
-            let ticket = RedisTicket {
-                id,
-                caller,
-                deliveries,
-                inner: Some(Arc::clone(self)),
-            };
-            let payload = request.map(|request| request.body);
-            inbox.wanted = inbox.wanted.saturating_sub(1);
-            inbox.ready.push_back(Delivery::new(payload, ticket, meta));
-        }
-        drop(inbox);
-        self.readable.notify_one();
-    }
-
-    /// Nothing will be read any more.
-    pub(crate) fn fail(&self, error: Error) {
-        self.lock().failed = Some(error);
-        self.readable.notify_one();
-    }
-
-    pub(crate) fn holds(&self, id: StreamId) -> bool {
-        let inbox = self.lock();
-        let unacknowledged = || inbox.unacknowledged.iter().any(|(each, _)| *each == id);
-        let dropped = || inbox.dropped.iter().any(|(each, _)| *each == id);
-        inbox.held.contains(&id) || unacknowledged() || dropped()
-    }
-
-    pub(crate) fn held(&self) -> Vec<StreamId> {
-        self.lock().held.iter().copied().collect()
-    }
-
-    pub(crate) fn take_dropped(&self) -> Vec<(StreamId, u32)> {
-        std::mem::take(&mut self.lock().dropped)
-    }
-
-    pub(crate) fn unacknowledged(&self) -> Vec<(StreamId, Instant)> {
-        self.lock().unacknowledged.iter().copied().collect()
-    }
-
-    pub(crate) fn acknowledged(&self, ids: &[StreamId]) {
-        let mut inbox = self.lock();
-        inbox.unacknowledged.retain(|(id, _)| !ids.contains(id));
-    }
-
-    /// No code of the user's runs under the lock, so a poisoned one means nothing.
-    fn lock(&self) -> MutexGuard<'_, Inbox> {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+        let inbox = &self.inbox;
+        inbox.start(|| {
+            let runtime = Handle::try_current()
+                .map_err(|error| Error::with_source(ErrorKind::Config, error))?;
+            let reader = runtime.spawn(reader::read(Arc::clone(inbox)));
+            let keeper = runtime.spawn(reclaim::keep(Arc::clone(inbox)));
+            Ok(vec![reader.abort_handle(), keeper.abort_handle()])
+        })
     }
 }
 
 impl RedisTicket {
+    pub(crate) fn new(hold: Hold, caller: Caller, deliveries: u32, inbox: &Arc<Inbox>) -> Self {
+        Self {
+            caller,
+            deliveries,
+            hold,
+            inbox: Some(Arc::clone(inbox)),
+        }
+    }
+
+    pub(crate) fn id(&self) -> StreamId {
+        self.hold.id
+    }
+
     /// The ticket's lease ends: it was answered or given back.
     fn settle(&mut self) {
-        if let Some(inner) = self.inner.take() {
-            inner.forget(&mut inner.lock(), self.id);
+        if let Some(inbox) = self.inbox.take() {
+            inbox.settle(self.hold);
         }
     }
 }
@@ -210,10 +91,8 @@ impl Drop for RedisTicket {
     /// Unanswered, it is given back soon, or by its lease if this process ends first. It may have
     /// been started, so this time counts as a delivery.
     fn drop(&mut self) {
-        if let Some(inner) = self.inner.take() {
-            let mut inbox = inner.lock();
-            inner.forget(&mut inbox, self.id);
-            inbox.dropped.push((self.id, self.deliveries));
+        if let Some(inbox) = self.inbox.take() {
+            inbox.drop_ticket(self.hold, self.deliveries);
         }
     }
 }
@@ -225,20 +104,12 @@ impl Consumer<Vec<u8>, Vec<u8>> for RedisConsumer {
         self.start()?;
         let waited = async {
             loop {
-                let readable = self.inner.readable.notified();
-                let taken = {
-                    let mut inbox = self.inner.lock();
-                    if let (true, Some(error)) = (inbox.ready.is_empty(), &inbox.failed) {
-                        return Err(error.clone());
-                    }
-                    let count = inbox.ready.len().min(max);
-                    inbox.wanted = if count == 0 { max } else { 0 };
-                    inbox.ready.drain(..count).collect::<Vec<_>>()
-                };
+                let readable = self.inbox.readable.notified();
+                let taken = self.inbox.take(max)?;
                 if !taken.is_empty() {
-                    return Ok(taken);
+                    return Ok::<_, Error>(taken);
                 }
-                self.inner.wanted.notify_one();
+                self.inbox.wanted.notify_one();
                 readable.await;
             }
         };
@@ -248,12 +119,25 @@ impl Consumer<Vec<u8>, Vec<u8>> for RedisConsumer {
         Ok(true)
     }
 
+    /// Another has it, so that its caller need not wait for this processor.
+    fn is_abandoned(&self, ticket: &RedisTicket) -> bool {
+        !self.inbox.is_held(ticket.hold)
+    }
+
+    fn start<'a>(&self, tickets: impl Iterator<Item = &'a RedisTicket>, _at: Instant) {
+        self.inbox.started(tickets.map(|ticket| ticket.hold));
+    }
+
     async fn reply(
         &self,
         batch: Option<Arc<BatchInfo>>,
-        answers: Vec<Answer<Vec<u8>, RedisTicket>>,
+        mut answers: Vec<Answer<Vec<u8>, RedisTicket>>,
     ) -> Result<()> {
-        let place = &self.inner.place;
+        let place = &self.inbox.place;
+        if batch.is_none() {
+            // What was not run because another has it is that one's to answer.
+            answers.retain(|answer| self.inbox.is_held(answer.ticket.hold));
+        }
         let Ending {
             commands,
             mut tickets,
@@ -261,9 +145,7 @@ impl Consumer<Vec<u8>, Vec<u8>> for RedisConsumer {
         } = answer::end(place, batch.as_deref(), answers);
         // Of an entry that its caller looks for among the pending ones the lease is kept no longer.
         let replies = send_repeatedly(&*place.client, commands, place.lease).await?;
-        let now = Instant::now();
-        let seen_later = seen_later.into_iter().map(|id| (id, now));
-        self.inner.lock().unacknowledged.extend(seen_later);
+        self.inbox.answered(seen_later);
         tickets.iter_mut().for_each(RedisTicket::settle);
         for reply in replies {
             reply.accepted()?;
@@ -272,22 +154,19 @@ impl Consumer<Vec<u8>, Vec<u8>> for RedisConsumer {
     }
 
     async fn release(&self, deliveries: Vec<RawDelivery>) -> Result<()> {
-        give_back(&self.inner.place, deliveries).await
+        self.give_back(deliveries).await
     }
 
     async fn detach(self) -> Result<()> {
-        let unread = {
-            let mut inbox = self.inner.lock();
-            inbox.tasks.drain(..).for_each(|task| task.abort());
-            std::mem::take(&mut inbox.ready)
-        };
-        let place = &self.inner.place;
+        let inbox = &self.inbox;
+        let place = &inbox.place;
+        let mut unread = inbox.stop();
         // A read that was cut off may have taken entries that nobody here has seen.
-        reader::take_own_pending(&self.inner).await?;
-        let unseen = std::mem::take(&mut self.inner.lock().ready);
-        give_back(place, unread.into_iter().chain(unseen).collect()).await?;
-        reclaim::give_back_dropped(&self.inner).await?;
-        while !reclaim::acknowledge_seen(&self.inner).await? {
+        reader::take_own_pending(inbox).await?;
+        unread.extend(inbox.stop());
+        self.give_back(unread.into()).await?;
+        reclaim::give_back_dropped(inbox).await?;
+        while !reclaim::acknowledge_seen(inbox).await? {
             sleep(Duration::from_millis(20)).await;
         }
         let streams = [(&place.request_stream, false), (&place.again_stream, true)];
@@ -298,28 +177,16 @@ impl Consumer<Vec<u8>, Vec<u8>> for RedisConsumer {
     }
 }
 
-/// Gives back what was read and not started: this time does not count as a delivery.
-async fn give_back(place: &Place, mut deliveries: Vec<RawDelivery>) -> Result<()> {
-    let entries = deliveries.iter().map(|each| {
-        let RedisTicket { id, deliveries, .. } = each.ticket;
-        (id, deliveries.saturating_sub(1))
-    });
-    reclaim::give_back(place, entries.collect()).await?;
-    deliveries.iter_mut().for_each(|each| each.ticket.settle());
-    Ok(())
-}
-
 impl Drop for RedisConsumer {
     fn drop(&mut self) {
-        let tasks = std::mem::take(&mut self.inner.lock().tasks);
-        tasks.iter().for_each(AbortHandle::abort);
+        self.inbox.stop();
     }
 }
 
 impl fmt::Debug for RedisConsumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisConsumer")
-            .field("consumer", &self.inner.place.consumer)
+            .field("consumer", &self.inbox.place.consumer)
             .finish_non_exhaustive()
     }
 }
@@ -327,7 +194,7 @@ impl fmt::Debug for RedisConsumer {
 impl fmt::Debug for RedisTicket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisTicket")
-            .field("id", &self.id)
+            .field("id", &self.hold.id)
             .finish_non_exhaustive()
     }
 }

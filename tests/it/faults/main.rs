@@ -41,7 +41,6 @@ with_both_clients! {
     processors::what_a_handler_does_wrong_is_told_to_its_batch_alone,
     processors::a_handler_that_never_returns_is_given_up_after_its_run_timeout,
     processors::a_handler_that_never_returns_keeps_its_request,
-    #[ignore = "fails: a lease is kept for what waits behind it too"]
     processors::requests_behind_a_handler_that_never_returns_go_to_others,
     processors::a_request_that_kills_its_processors_is_given_up_and_harms_no_other,
     server::a_durable_server_that_is_killed_loses_nothing,

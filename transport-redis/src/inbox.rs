@@ -1,0 +1,290 @@
+//! What one consumer has read and answers for.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use dynamic_batcher::{CallMeta, Delivery, Error, Result};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use crate::entry::{Entry, StreamId};
+use crate::place::Place;
+use crate::source::{RawDelivery, RedisTicket};
+
+/// How long a Python caller waits at the most: twice its default timeout.
+const PYTHON_PATIENCE: Duration = Duration::from_secs(200);
+
+/// A consumer's state, shared by its two tasks, its tickets and the processor.
+pub(crate) struct Inbox {
+    pub(crate) place: Place,
+    state: Mutex<State>,
+    /// Something has been read.
+    pub(crate) readable: Notify,
+    /// Something is wanted.
+    pub(crate) wanted: Notify,
+    /// Nothing is held any more, and a request on its last delivery may be taken.
+    pub(crate) emptied: Notify,
+    /// Held while it is found out what is pending on this consumer or to be taken over: what one way
+    /// has just delivered, and is answered at once, the other would deliver again.
+    pub(crate) taking: tokio::sync::Mutex<()>,
+    /// Whether the lease of a request has ended before it was started.
+    has_lost: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    ready: VecDeque<RawDelivery>,
+    wanted: usize,
+    /// What this consumer answers for, until it has: its lease is kept.
+    held: HashMap<StreamId, Held>,
+    last_serial: u64,
+    /// Dropped without an answer: to be given back, each with its deliveries.
+    dropped: Vec<(StreamId, u32)>,
+    /// Answered to Python callers, which may still look for them among the pending; since when.
+    unacknowledged: VecDeque<(StreamId, Instant)>,
+    /// A request on its last delivery waits for this consumer to hold nothing, or is held: nothing
+    /// else is read.
+    quiet: bool,
+    /// Why nothing will be read any more.
+    failed: Option<Error>,
+    tasks: Vec<AbortHandle>,
+}
+
+/// An entry whose lease is kept.
+struct Held {
+    /// Tells this delivery from another of the same entry.
+    serial: u64,
+    deliveries: u32,
+    since: Instant,
+    started: bool,
+}
+
+/// What a ticket remembers of its delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hold {
+    pub(crate) id: StreamId,
+    serial: u64,
+}
+
+impl Inbox {
+    pub(crate) fn new(place: Place) -> Self {
+        Self {
+            place,
+            state: Mutex::default(),
+            readable: Notify::new(),
+            wanted: Notify::new(),
+            emptied: Notify::new(),
+            taking: tokio::sync::Mutex::default(),
+            has_lost: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes the tasks that belong to it, the first time.
+    pub(crate) fn start(&self, start: impl FnOnce() -> Result<Vec<AbortHandle>>) -> Result<()> {
+        let mut state = self.lock();
+        if state.tasks.is_empty() {
+            state.tasks = start()?;
+        }
+        Ok(())
+    }
+
+    /// Ends the tasks, and takes out what has been read for nobody.
+    pub(crate) fn stop(&self) -> VecDeque<RawDelivery> {
+        let mut state = self.lock();
+        state.tasks.drain(..).for_each(|task| task.abort());
+        std::mem::take(&mut state.ready)
+    }
+
+    /// Takes at most `max` of what has been read; if there is nothing, so many are wanted.
+    pub(crate) fn take(&self, max: usize) -> Result<Vec<RawDelivery>> {
+        let mut state = self.lock();
+        if let (true, Some(error)) = (state.ready.is_empty(), &state.failed) {
+            return Err(error.clone());
+        }
+        let count = state.ready.len().min(max);
+        state.wanted = if count == 0 { max } else { 0 };
+        Ok(state.ready.drain(..count).collect())
+    }
+
+    /// The lease of an entry ends: it was answered or given back. False if it had ended before.
+    pub(crate) fn settle(&self, hold: Hold) -> bool {
+        self.forget(&mut self.lock(), hold)
+    }
+
+    /// A ticket was dropped: the entry is to be given back, unless its lease has ended before.
+    pub(crate) fn drop_ticket(&self, hold: Hold, deliveries: u32) {
+        let mut state = self.lock();
+        if self.forget(&mut state, hold) {
+            state.dropped.push((hold.id, deliveries));
+        }
+    }
+
+    fn forget(&self, state: &mut State, Hold { id, serial }: Hold) -> bool {
+        let held = state.held.get(&id);
+        if held.is_none_or(|held| held.serial != serial) {
+            return false;
+        }
+        state.held.remove(&id);
+        if state.quiet && state.held.is_empty() {
+            self.emptied.notify_one();
+        }
+        true
+    }
+
+    /// Whether the lease is still kept.
+    pub(crate) fn is_held(&self, hold: Hold) -> bool {
+        // The common case costs nothing.
+        if !self.has_lost.load(Ordering::Acquire) {
+            return true;
+        }
+        let state = self.lock();
+        let held = state.held.get(&hold.id);
+        held.is_some_and(|held| held.serial == hold.serial)
+    }
+
+    /// A handler starts on these.
+    pub(crate) fn started(&self, holds: impl Iterator<Item = Hold>) {
+        let mut state = self.lock();
+        for Hold { id, .. } in holds {
+            if let Some(held) = state.held.get_mut(&id) {
+                held.started = true;
+            }
+        }
+    }
+
+    /// Ends the leases of what no handler has started on for so long, while others might. To be
+    /// given back, each with the deliveries that count.
+    pub(crate) fn take_waiting(&self, longest: Duration) -> Vec<(StreamId, u32)> {
+        let mut state = self.lock();
+        let waits = |held: &mut Held| !held.started && held.since.elapsed() > longest;
+        let waiting = state.held.extract_if(|_, held| waits(held));
+        let waiting: Vec<_> = waiting
+            .map(|(id, held)| (id, held.deliveries.saturating_sub(1)))
+            .collect();
+        self.lost(&mut state, !waiting.is_empty());
+        waiting
+    }
+
+    /// Others have these now: what no handler has started on is not run here.
+    pub(crate) fn lose(&self, ids: &[StreamId]) {
+        let mut state = self.lock();
+        let before = state.held.len();
+        state
+            .held
+            .retain(|id, held| held.started || !ids.contains(id));
+        let lost = state.held.len() < before;
+        self.lost(&mut state, lost);
+    }
+
+    fn lost(&self, state: &mut State, any: bool) {
+        if any {
+            self.has_lost.store(true, Ordering::Release);
+            if state.quiet && state.held.is_empty() {
+                self.emptied.notify_one();
+            }
+        }
+    }
+
+    /// How many entries are to be read.
+    pub(crate) fn wanted(&self) -> usize {
+        let state = self.lock();
+        match state.quiet {
+            true => 0,
+            false => state.wanted,
+        }
+    }
+
+    /// How many entries may be taken over, and whether any is held.
+    pub(crate) fn wanted_and_holding(&self) -> (usize, bool) {
+        let state = self.lock();
+        (state.wanted, !state.held.is_empty())
+    }
+
+    /// Notes whether a request on its last delivery waits or is held.
+    pub(crate) fn set_quiet(&self, quiet: bool) {
+        let was = std::mem::replace(&mut self.lock().quiet, quiet);
+        if was && !quiet {
+            self.wanted.notify_one();
+        }
+    }
+
+    /// Takes in entries that were read or taken over, each with the number of its delivery.
+    pub(crate) fn deliver(self: &Arc<Self>, entries: impl IntoIterator<Item = (Entry, u32)>) {
+        let place = &self.place;
+        let mut state = self.lock();
+        for (entry, deliveries) in entries {
+            let id = entry.id;
+            if state.held.contains_key(&id) {
+                continue;
+            }
+            state.last_serial += 1;
+            let hold = Hold {
+                id,
+                serial: state.last_serial,
+            };
+            let held = Held {
+                serial: hold.serial,
+                deliveries,
+                since: Instant::now(),
+                started: false,
+            };
+            state.held.insert(id, held);
+            let (caller, request) = place.parse(entry);
+            let timeout = request.as_ref().ok().and_then(|request| request.timeout);
+            let sent = place.clock.instant(id.millis);
+            let meta = CallMeta::sent_at(sent, timeout.unwrap_or(PYTHON_PATIENCE))
+                .attempt(deliveries, place.is_last(deliveries));
+            let ticket = RedisTicket::new(hold, caller, deliveries, self);
+            let payload = request.map(|request| request.body);
+            state.wanted = state.wanted.saturating_sub(1);
+            state.ready.push_back(Delivery::new(payload, ticket, meta));
+        }
+        drop(state);
+        self.readable.notify_one();
+    }
+
+    /// Nothing will be read any more.
+    pub(crate) fn fail(&self, error: Error) {
+        self.lock().failed = Some(error);
+        self.readable.notify_one();
+    }
+
+    pub(crate) fn holds(&self, id: StreamId) -> bool {
+        let state = self.lock();
+        let unacknowledged = || state.unacknowledged.iter().any(|(each, _)| *each == id);
+        let dropped = || state.dropped.iter().any(|(each, _)| *each == id);
+        state.held.contains_key(&id) || unacknowledged() || dropped()
+    }
+
+    pub(crate) fn held(&self) -> Vec<StreamId> {
+        self.lock().held.keys().copied().collect()
+    }
+
+    pub(crate) fn take_dropped(&self) -> Vec<(StreamId, u32)> {
+        std::mem::take(&mut self.lock().dropped)
+    }
+
+    pub(crate) fn unacknowledged(&self) -> Vec<(StreamId, Instant)> {
+        self.lock().unacknowledged.iter().copied().collect()
+    }
+
+    /// Notes that these were answered to Python callers just now.
+    pub(crate) fn answered(&self, ids: Vec<StreamId>) {
+        let now = Instant::now();
+        let ids = ids.into_iter().map(|id| (id, now));
+        self.lock().unacknowledged.extend(ids);
+    }
+
+    pub(crate) fn acknowledged(&self, ids: &[StreamId]) {
+        let mut state = self.lock();
+        state.unacknowledged.retain(|(id, _)| !ids.contains(id));
+    }
+
+    /// No code of the user's runs under the lock, so a poisoned one means nothing.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
