@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dynamic_batcher_conformance::faults::{Act, Message, Peer};
 
-use crate::rig::{Client, LIMIT, PATIENCE, Rig, eventually, kind, start};
+use crate::rig::{Client, LIMIT, PATIENCE, Rig, eventually, kind, leave, start};
 
 const DEADLINE: Duration = Duration::from_secs(2);
 /// What a machine with much to do may add.
@@ -61,6 +61,12 @@ pub(crate) async fn a_drain_without_a_server_ends_in_time(client: Client) {
 }
 
 pub(crate) async fn a_drain_with_a_handler_that_never_returns_ends_in_time(client: Client) {
+    let (_rig, other) = drain_one_that_hangs(client).await;
+    leave(vec![other]).await;
+}
+
+/// Another has answered what it had read.
+async fn drain_one_that_hangs(client: Client) -> (Rig, Peer) {
     let rig = Rig::new(client);
     let mut processor = rig.processor().await;
     let caller = rig.caller().await;
@@ -78,6 +84,5 @@ pub(crate) async fn a_drain_with_a_handler_that_never_returns_ends_in_time(clien
         let end = each.await.expect("it does not panic");
         assert_eq!(kind(&end), "Ok", "{end:?}");
     }
-    drop(caller);
-    rig.end(vec![other]).await;
+    (rig, other)
 }

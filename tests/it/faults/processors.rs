@@ -188,7 +188,7 @@ pub(crate) async fn a_request_that_kills_its_processors_is_given_up_and_harms_no
     assert_eq!(rig.probe.length("{request}:dead"), 1);
     let dead: redis::Value = rig.probe.say("XRANGE {request}:dead - +");
     let dead = format!("{dead:?}");
-    for part in ["body", "reason", "attempts", &format!("[{number},1]")] {
+    for part in ["reason", "deliveries", "consumer", &format!("[{number},1]")] {
         assert!(dead.contains(part), "{part} in {dead}");
     }
     rig.probe.say::<i64>("DEL {request}:dead");

@@ -106,7 +106,7 @@ impl Ledger {
     }
 
     /// Notes the end of a request.
-    pub fn ended(&self, end: End) {
+    pub fn ended(&self, end: &End) {
         let mut guard = self.lock();
         let Book { requests, verdict } = &mut *guard;
         let times = requests.entry(end.id).or_default();
@@ -117,11 +117,11 @@ impl Ledger {
         };
         if *times > 1 || !right {
             verdict.wrong += 1;
-            verdict.example(&end);
+            verdict.example(end);
         }
         if end.elapsed > end.timeout + SLACK {
             verdict.stalled += 1;
-            verdict.example(&end);
+            verdict.example(end);
         }
         let kind = match &end.outcome {
             Ok(_) => "Ok",
@@ -129,7 +129,7 @@ impl Ledger {
         };
         *verdict.outcomes.entry(kind.to_owned()).or_default() += 1;
         if end.outcome.is_err() {
-            verdict.example(&end);
+            verdict.example(end);
         }
     }
 
@@ -137,7 +137,7 @@ impl Ledger {
     pub async fn send(&self, batcher: &Batcher<Job, Done>, job: Job, timeout: Duration) -> End {
         self.sent(job.id());
         let end = send(batcher, job, timeout).await;
-        self.ended(end.clone());
+        self.ended(&end);
         end
     }
 

@@ -159,7 +159,7 @@ impl Fleet {
             for message in caller.take_said() {
                 match message {
                     Message::Sent(id) => self.ledger.sent(id),
-                    Message::Ended(end) => self.ledger.ended(end),
+                    Message::Ended(end) => self.ledger.ended(&end),
                     Message::Ready | Message::Runs(_) | Message::Left { .. } => {}
                 }
             }
