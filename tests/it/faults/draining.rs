@@ -65,6 +65,11 @@ pub(crate) async fn a_drain_with_a_handler_that_never_returns_ends_in_time(clien
     leave(vec![other]).await;
 }
 
+pub(crate) async fn what_tells_of_requests_given_back_goes_with_them(client: Client) {
+    let (rig, other) = drain_one_that_hangs(client).await;
+    rig.end(vec![other]).await;
+}
+
 /// Another has answered what it had read.
 async fn drain_one_that_hangs(client: Client) -> (Rig, Peer) {
     let rig = Rig::new(client);
