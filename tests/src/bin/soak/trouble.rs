@@ -37,6 +37,7 @@ enum Fault {
 }
 
 /// What has to be undone.
+#[derive(Clone, Copy, Debug)]
 enum Undo {
     Network,
     Server,
