@@ -66,7 +66,6 @@ with_both_clients! {
     draining::a_drain_under_load_ends_in_time_and_loses_nothing,
     draining::a_drain_without_a_server_ends_in_time,
     draining::a_drain_with_a_handler_that_never_returns_ends_in_time,
-    #[ignore = "fails: who drains takes its own notice with it"]
     draining::what_tells_of_requests_given_back_goes_with_them,
     python::a_mixed_fleet_loses_nothing_when_rust_processors_are_killed,
 }

@@ -1,5 +1,6 @@
 //! Processors that die, are stopped, or have handlers that do wrong.
 
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use dynamic_batcher_conformance::faults::{Act, Peer, Signal};
@@ -157,21 +158,24 @@ pub(crate) async fn requests_behind_a_handler_that_never_returns_go_to_others(cl
 pub(crate) async fn a_request_that_kills_its_processors_is_given_up_and_harms_no_other(
     client: Client,
 ) {
+    const DELIVERIES: NonZeroU32 = NonZeroU32::new(3).unwrap();
     let rig = Rig::new(client);
+    let mut config = rig.config();
+    config.max_deliveries = DELIVERIES;
     let caller = rig.caller().await;
     let poison = rig.job().act(Act::Abort);
     let number = poison.id();
     let poison = rig.begin_one(&caller, poison, PATIENCE);
     let others = rig.begin(&caller, 10, PATIENCE);
     eventually("all are in the queue", || rig.probe.length("request") == 11).await;
-    let mut processor = start(&rig.config());
+    let mut processor = start(&config);
     let mut killed = 0;
     let began = Instant::now();
     while !poison.is_finished() {
         assert!(began.elapsed() < PATIENCE, "after {killed} processors");
         if processor.has_ended() {
             killed += 1;
-            processor = start(&rig.config());
+            processor = start(&config);
         }
         sleep(Duration::from_millis(20)).await;
     }
@@ -188,7 +192,7 @@ pub(crate) async fn a_request_that_kills_its_processors_is_given_up_and_harms_no
     assert_eq!(rig.probe.length("{request}:dead"), 1);
     let dead: redis::Value = rig.probe.say("XRANGE {request}:dead - +");
     let dead = format!("{dead:?}");
-    for part in ["reason", "deliveries", "consumer", &format!("[{number},1]")] {
+    for part in ["reason", "attempts", "consumer", &format!("[{number},1]")] {
         assert!(dead.contains(part), "{part} in {dead}");
     }
     rig.probe.say::<i64>("DEL {request}:dead");

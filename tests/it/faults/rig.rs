@@ -1,5 +1,6 @@
 //! What every test of a fault has: a server, peers round it, and the book of its requests.
 
+use std::num::NonZeroU32;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -16,6 +17,8 @@ use tokio::time::sleep;
 
 /// The lease of all processors here.
 pub(crate) const LEASE: Duration = Duration::from_secs(1);
+/// More deliveries of one request than there are faults in one test.
+const MANY: NonZeroU32 = NonZeroU32::new(20).unwrap();
 /// How long a caller waits that is to be answered.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// How long anything may take that has no time of its own.
@@ -54,6 +57,8 @@ impl Rig {
         config.client = self.client;
         config.port = self.server.port();
         config.lease = LEASE;
+        // What is killed again and again may be so with the same request.
+        config.max_deliveries = MANY;
         config
     }
 
