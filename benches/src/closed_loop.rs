@@ -6,26 +6,38 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use crate::subject::{Client, answer};
-use crate::workload::Workload;
-
 /// The most latencies that are kept of one run, all callers together: a few hundred kilobytes, set
 /// aside before the run.
-const MOST_SAMPLES: u64 = 1 << 16;
+pub(crate) const MOST_SAMPLES: u64 = 1 << 16;
 
 const WARM_UP: u8 = 0;
 const MEASURE: u8 = 1;
 const END: u8 = 2;
 
+/// What a caller holds of what is measured.
+pub(crate) trait Client: Clone + Send + Sync + 'static {
+    /// Gets one request answered, and checks the answer.
+    fn call(&self, request: u64) -> impl Future<Output = ()> + Send;
+}
+
+/// The course of a run that is measured in time.
+#[derive(Clone, Copy, Debug)]
+pub struct Spell {
+    /// Before the measurement: caches and pools fill. What is answered then does not count.
+    pub warm_up: Duration,
+    /// The measurement. All callers are at work all the time.
+    pub measured: Duration,
+}
+
 /// How long a run takes.
 #[derive(Clone, Copy, Debug)]
 pub enum Load {
-    /// So long; requests that are sent during the warm-up do not count.
+    /// So long.
     Timed {
-        /// Before the measurement: caches and pools fill.
-        warm_up: Duration,
-        /// The measurement. All callers are at work all the time.
-        measured: Duration,
+        /// The time.
+        spell: Spell,
+        /// One request in how many has its latency taken.
+        sample_every: u64,
     },
     /// So many requests of each caller, without a measure of time.
     Counted {
@@ -37,7 +49,7 @@ pub enum Load {
 /// What a timed run gave.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    /// Requests that were sent during the measurement and answered.
+    /// Requests that were answered during the measurement.
     pub requests: u64,
     /// How long the measurement took.
     pub elapsed: Duration,
@@ -45,32 +57,46 @@ pub struct Tally {
     pub latencies: Vec<Duration>,
 }
 
-/// Runs the callers. Every answer is checked.
+/// Runs so many callers. `at_edge` is called when a measurement begins and when it ends.
 ///
 /// # Panics
 ///
 /// When an answer is not that of its request.
-pub(crate) async fn closed_loop<C: Client>(client: C, workload: Workload, load: Load) -> Tally {
+pub(crate) async fn closed_loop<C: Client>(
+    client: C,
+    callers: u64,
+    load: Load,
+    mut at_edge: impl FnMut(),
+) -> Tally {
     let stage = Arc::new(AtomicU8::new(WARM_UP));
-    let limit = match load {
-        Load::Timed { .. } => u64::MAX,
-        Load::Counted { each } => each,
+    let (limit, sample_every) = match load {
+        Load::Timed { sample_every, .. } => (u64::MAX, sample_every),
+        Load::Counted { each } => (each, u64::MAX),
     };
+    let most_samples = (MOST_SAMPLES / callers) as usize;
     let start_caller = |number| {
-        let client = client.clone();
+        let caller = Caller {
+            client: client.clone(),
+            number,
+            limit,
+            sample_every,
+            most_samples,
+        };
         let stage = Arc::clone(&stage);
-        tokio::spawn(async move { caller(&client, workload, number, limit, &stage).await })
+        tokio::spawn(async move { caller.run(&stage).await })
     };
-    let callers: Vec<_> = (0..workload.callers).map(start_caller).collect();
+    let callers: Vec<_> = (0..callers).map(start_caller).collect();
 
     let mut tally = Tally::default();
-    if let Load::Timed { warm_up, measured } = load {
-        sleep(warm_up).await;
+    if let Load::Timed { spell, .. } = load {
+        sleep(spell.warm_up).await;
+        at_edge();
         stage.store(MEASURE, Ordering::Relaxed);
         let start = Instant::now();
-        sleep(measured).await;
+        sleep(spell.measured).await;
         stage.store(END, Ordering::Relaxed);
         tally.elapsed = start.elapsed();
+        at_edge();
     }
     for caller in callers {
         let (requests, latencies) = caller.await.expect("a caller ends by itself");
@@ -80,30 +106,34 @@ pub(crate) async fn closed_loop<C: Client>(client: C, workload: Workload, load: 
     tally
 }
 
-async fn caller<C: Client>(
-    client: &C,
-    workload: Workload,
+struct Caller<C> {
+    client: C,
     number: u64,
     limit: u64,
-    stage: &AtomicU8,
-) -> (u64, Vec<Duration>) {
-    let most_samples = (MOST_SAMPLES / workload.callers) as usize;
-    let mut latencies = Vec::with_capacity(most_samples);
-    let mut requests = 0;
-    for count in 0..limit {
-        let stage = stage.load(Ordering::Relaxed);
-        if stage == END {
-            break;
+    sample_every: u64,
+    most_samples: usize,
+}
+
+impl<C: Client> Caller<C> {
+    /// How many requests were answered during the measurement, and latencies of some.
+    async fn run(&self, stage: &AtomicU8) -> (u64, Vec<Duration>) {
+        let mut latencies = Vec::with_capacity(self.most_samples);
+        let mut requests = 0;
+        for count in 0..self.limit {
+            // By their numbers the callers take turns, so that no one batch has all the samples.
+            let is_sample = (count + self.number).is_multiple_of(self.sample_every)
+                && latencies.len() < self.most_samples;
+            let sent = is_sample.then(Instant::now);
+            self.client.call((self.number << 48) | count).await;
+            match stage.load(Ordering::Relaxed) {
+                WARM_UP => {}
+                MEASURE => {
+                    requests += 1;
+                    latencies.extend(sent.map(|sent| sent.elapsed()));
+                }
+                _ => break,
+            }
         }
-        // By their numbers the callers take turns, so that no one batch has all the samples.
-        let is_sample = stage == MEASURE
-            && (count + number).is_multiple_of(workload.sample_every())
-            && latencies.len() < most_samples;
-        let sent = is_sample.then(Instant::now);
-        let request = (number << 48) | count;
-        assert_eq!(client.call(request).await, answer(request));
-        latencies.extend(sent.map(|sent| sent.elapsed()));
-        requests += u64::from(stage == MEASURE);
+        (requests, latencies)
     }
-    (requests, latencies)
 }

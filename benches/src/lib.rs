@@ -4,7 +4,5 @@
 //! same rounds, never the absolute figure.
 
 pub mod closed_loop;
-pub mod measure;
-pub mod report;
-pub mod subject;
-pub mod workload;
+pub mod inproc;
+pub mod statistics;

@@ -11,9 +11,9 @@
 use std::error::Error;
 use std::num::NonZeroUsize;
 
-use dynamic_batcher_benches::measure::{Effort, measure};
-use dynamic_batcher_benches::report;
-use dynamic_batcher_benches::workload::Workload;
+use dynamic_batcher_benches::inproc::measure::{Effort, measure};
+use dynamic_batcher_benches::inproc::report;
+use dynamic_batcher_benches::inproc::workload::Workload;
 
 const TWO: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dynamic_batcher::{BatchPolicy, WhenIdle};
 
-use crate::subject::Subject;
+use crate::inproc::subject::Subject;
 
 /// The most requests in a batch, for every subject.
 pub const BATCH_SIZE: NonZeroUsize = NonZeroUsize::new(64).unwrap();

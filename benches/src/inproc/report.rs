@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::measure::Figures;
-use crate::workload::Workload;
+use crate::inproc::measure::Figures;
+use crate::inproc::workload::Workload;
 
 /// The first lines of the table: what its columns are.
 #[must_use]

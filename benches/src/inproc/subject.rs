@@ -5,8 +5,8 @@ use dynamic_batcher_memory::MemoryTransport;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::closed_loop::{Load, Tally, closed_loop};
-use crate::workload::{BATCH_SIZE, Workload};
+use crate::closed_loop::{Client, Load, Tally, closed_loop};
+use crate::inproc::workload::{BATCH_SIZE, Workload};
 
 /// One way to get single requests answered in batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,22 +53,16 @@ impl Subject {
         match self {
             Self::OursStatic => ours(workload, load, Batcher::with_transport).await,
             Self::OursErased => ours(workload, load, Batcher::new).await,
-            Self::FloorMpsc => closed_loop(Floor::spawn(), workload, load).await,
+            Self::FloorMpsc => closed_loop(Floor::spawn(), workload.callers, load, || ()).await,
             Self::FloorMpscTimeout => {
-                closed_loop(FloorTimeout(Floor::spawn()), workload, load).await
+                closed_loop(FloorTimeout(Floor::spawn()), workload.callers, load, || ()).await
             }
         }
     }
 }
 
-/// What a caller holds of a subject.
-pub(crate) trait Client: Clone + Send + Sync + 'static {
-    /// Gets one request answered.
-    fn call(&self, request: u64) -> impl Future<Output = u64> + Send;
-}
-
 /// The answer to a request: next to no work, so that what is measured is the way there and back.
-pub(crate) fn answer(request: u64) -> u64 {
+fn answer(request: u64) -> u64 {
     request.wrapping_mul(3).wrapping_add(1)
 }
 
@@ -82,12 +76,13 @@ async fn ours<C: Client>(
     let _processor = BatchProcessor::spawn(transport, workload.policy(), |batch: Vec<u64>| {
         batch.into_iter().map(answer).collect::<Vec<_>>()
     });
-    closed_loop(client, workload, load).await
+    closed_loop(client, workload.callers, load, || ()).await
 }
 
 impl<T: Transport<u64, u64> + Clone> Client for Batcher<u64, u64, T> {
-    async fn call(&self, request: u64) -> u64 {
-        self.send(request).await.expect("a processor answers")
+    async fn call(&self, request: u64) {
+        let answered = self.send(request).await.expect("a processor answers");
+        assert_eq!(answered, answer(request));
     }
 }
 
@@ -113,11 +108,12 @@ impl Floor {
 }
 
 impl Client for Floor {
-    async fn call(&self, request: u64) -> u64 {
+    async fn call(&self, request: u64) {
         let (caller, answered) = oneshot::channel();
         let sent = self.0.send((request, caller));
         sent.expect("the floor's task lives as long as its clients");
-        answered.await.expect("the floor's task answers")
+        let answered = answered.await.expect("the floor's task answers");
+        assert_eq!(answered, answer(request));
     }
 }
 
@@ -125,7 +121,7 @@ impl Client for Floor {
 struct FloorTimeout(Floor);
 
 impl Client for FloorTimeout {
-    async fn call(&self, request: u64) -> u64 {
+    async fn call(&self, request: u64) {
         let answered = timeout(DEFAULT_TIMEOUT, self.0.call(request));
         answered.await.expect("the floor's task answers in time")
     }

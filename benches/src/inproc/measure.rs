@@ -6,30 +6,34 @@ use std::time::Duration;
 use allocation_counter::AllocationInfo;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::closed_loop::{Load, Tally};
-use crate::subject::Subject;
-use crate::workload::Workload;
+use crate::closed_loop::{Load, Spell, Tally};
+use crate::inproc::subject::Subject;
+use crate::inproc::workload::Workload;
+use crate::statistics::{median, quantile};
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
     rounds: usize,
-    warm_up: Duration,
-    measured: Duration,
+    spell: Spell,
 }
 
 impl Effort {
     /// Enough for figures to go by: about a minute.
     pub const FULL: Self = Self {
         rounds: 7,
-        warm_up: Duration::from_millis(100),
-        measured: Duration::from_millis(400),
+        spell: Spell {
+            warm_up: Duration::from_millis(100),
+            measured: Duration::from_millis(400),
+        },
     };
     /// Enough to see that everything runs: a few seconds.
     pub const QUICK: Self = Self {
         rounds: 3,
-        warm_up: Duration::from_millis(20),
-        measured: Duration::from_millis(60),
+        spell: Spell {
+            warm_up: Duration::from_millis(20),
+            measured: Duration::from_millis(60),
+        },
     };
 }
 
@@ -65,8 +69,8 @@ pub fn measure(
 ) -> std::io::Result<Vec<Figures>> {
     let subjects = workload.subjects();
     let load = Load::Timed {
-        warm_up: effort.warm_up,
-        measured: effort.measured,
+        spell: effort.spell,
+        sample_every: workload.sample_every(),
     };
     let mut rounds = vec![Vec::new(); subjects.len()];
     for round in 0..effort.rounds {
@@ -114,22 +118,12 @@ impl Round {
     fn new(tally: Tally) -> Self {
         let mut latencies = tally.latencies;
         latencies.sort_unstable();
-        let quantile = |of_100: usize| {
-            let at = latencies.len() * of_100 / 100;
-            latencies.get(at).copied().unwrap_or_default()
-        };
         Self {
             requests_per_s: tally.requests as f64 / tally.elapsed.as_secs_f64(),
-            p50: quantile(50),
-            p99: quantile(99),
+            p50: quantile(&latencies, 500),
+            p99: quantile(&latencies, 990),
         }
     }
-}
-
-fn median<T: PartialOrd + Copy>(values: impl Iterator<Item = T>) -> T {
-    let mut values: Vec<_> = values.collect();
-    values.sort_by(|a, b| a.partial_cmp(b).expect("figures are numbers"));
-    values[values.len() / 2]
 }
 
 /// Allocations and bytes for each request, counted apart from the time and on one thread, where
