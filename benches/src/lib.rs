@@ -6,3 +6,4 @@
 pub mod closed_loop;
 pub mod inproc;
 pub mod statistics;
+pub mod wire;

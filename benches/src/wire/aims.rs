@@ -1,0 +1,151 @@
+//! What the transport aims at, and whether a run came up to it.
+
+use std::fmt;
+
+use crate::wire::measure::{Figure, Results};
+use crate::wire::subject::Subject::{
+    self, FloorDocumented, FloorReplyStream, OursFred, OursRedis, PythonToPython, PythonToRust,
+    RustToPython,
+};
+
+const MANY: &[&str] = &["outstanding/64", "outstanding/1024", "outstanding/8192"];
+
+/// What a figure is to be.
+enum Bound {
+    AtLeast(f64),
+    AtMost(f64),
+    /// Anything: it is only to be known.
+    None,
+}
+
+/// A figure of a subject, or its ratio to another's, and what it is to be.
+struct Aim {
+    what: &'static str,
+    figure: Figure,
+    subject: Subject,
+    over: Option<Subject>,
+    bound: Bound,
+    workloads: &'static [&'static str],
+}
+
+const RATE: Aim = Aim {
+    what: "requests/s",
+    figure: |round| Some(round.requests_per_s),
+    subject: OursRedis,
+    over: Some(FloorReplyStream),
+    bound: Bound::AtLeast(0.8),
+    workloads: MANY,
+};
+
+const AIMS: [Aim; 9] = [
+    RATE,
+    Aim {
+        over: Some(FloorDocumented),
+        bound: Bound::AtLeast(1.0),
+        ..RATE
+    },
+    Aim {
+        subject: OursFred,
+        over: Some(FloorDocumented),
+        bound: Bound::AtLeast(1.0),
+        ..RATE
+    },
+    Aim {
+        what: "the server's processor time",
+        figure: |round| round.server_cpu,
+        bound: Bound::AtMost(1.2),
+        ..RATE
+    },
+    Aim {
+        what: "time per request",
+        figure: |round| Some(1.0 / round.requests_per_s),
+        bound: Bound::AtMost(1.6),
+        workloads: &["outstanding/1"],
+        ..RATE
+    },
+    Aim {
+        what: "p50 in µs",
+        figure: |round| Some(round.p50),
+        over: None,
+        bound: Bound::AtMost(1_000.0),
+        workloads: &["outstanding/1"],
+        ..RATE
+    },
+    Aim {
+        over: Some(PythonToPython),
+        bound: Bound::AtLeast(40.0),
+        workloads: &["outstanding/64"],
+        ..RATE
+    },
+    Aim {
+        subject: RustToPython,
+        ..MIXED
+    },
+    MIXED,
+];
+
+const MIXED: Aim = Aim {
+    subject: PythonToRust,
+    over: Some(PythonToPython),
+    bound: Bound::None,
+    workloads: &["outstanding/64", "outstanding/512"],
+    ..RATE
+};
+
+/// A line for each aim.
+pub fn verdicts(results: &[Results]) -> impl Iterator<Item = String> {
+    AIMS.iter().map(|aim| aim.verdict(results))
+}
+
+impl Aim {
+    fn verdict(&self, results: &[Results]) -> String {
+        let values: Vec<_> = results
+            .iter()
+            .filter(|results| self.workloads.contains(&results.workload.name))
+            .filter_map(|results| Some((results.workload.name, self.value(results)?)))
+            .collect();
+        let verdict = match self.bound {
+            _ if values.is_empty() => "not measured",
+            Bound::None => "reported",
+            _ if values.iter().all(|(_, value)| self.bound.holds(*value)) => "met",
+            _ => "NOT MET",
+        };
+        let values = values.iter().map(|(name, value)| {
+            let decimals = if *value < 100.0 { 2 } else { 0 };
+            format!("{name} {value:.decimals$}")
+        });
+        let values = values.collect::<Vec<_>>().join(", ");
+        format!("{verdict:<12} {self}: {values}")
+    }
+
+    fn value(&self, results: &Results) -> Option<f64> {
+        match self.over {
+            Some(other) => results.ratio(self.subject, other, self.figure),
+            None => results.figure(self.subject, self.figure),
+        }
+    }
+}
+
+impl fmt::Display for Aim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.what, self.subject.name())?;
+        if let Some(other) = self.over {
+            write!(f, " / {}", other.name())?;
+        }
+        match self.bound {
+            Bound::AtLeast(bound) => write!(f, " ≥ {bound}"),
+            Bound::AtMost(bound) => write!(f, " ≤ {bound}"),
+            Bound::None => Ok(()),
+        }
+    }
+}
+
+impl Bound {
+    fn holds(&self, value: f64) -> bool {
+        match *self {
+            Self::AtLeast(bound) => value >= bound,
+            Self::AtMost(bound) => value <= bound,
+            Self::None => true,
+        }
+    }
+}

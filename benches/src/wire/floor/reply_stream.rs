@@ -1,0 +1,171 @@
+//! Answers of a batch in one entry of the caller's stream, which the caller waits on.
+
+use std::time::{Duration, Instant};
+
+use crate::closed_loop::Tally;
+use crate::wire::floor::in_flight::InFlight;
+use crate::wire::floor::{finish, read_entries};
+use crate::wire::payload::Values;
+use crate::wire::resp::{Commands, Connection};
+
+/// Of the shape that processors of the library would accept.
+const REPLY_STREAM: &str = "{request}:reply:0123456789abcdef0123456789abcdef";
+/// As often as the library does it at most.
+const TRIM_EVERY: Duration = Duration::from_millis(100);
+
+/// One connection is enough: while nothing has been answered there is nothing to be sent.
+pub(super) fn call<F: FnMut()>(mut connection: Connection, mut in_flight: InFlight<F>) -> Tally {
+    connection.ask(&format!("XADD {REPLY_STREAM} * made 1"));
+    connection
+        .commands
+        .line(&format!("EXPIRE {REPLY_STREAM} 60"));
+    connection.send();
+    connection.number();
+    let mut last = b"0".to_vec();
+    let mut trimmed = Instant::now();
+    let mut body = Vec::new();
+    while in_flight.go_on() {
+        let mut added = 0;
+        while let Some((request, values)) = in_flight.next() {
+            body.clear();
+            serde_json::to_writer(&mut body, &values).expect("numbers are JSON");
+            let add = connection.commands.command(13);
+            add.word(b"XADD").word(b"request").word(b"*");
+            add.word(b"body").word(&body);
+            add.word(b"v").word(b"1");
+            add.word(b"reply_to").word(REPLY_STREAM.as_bytes());
+            add.word(b"idem").number(request);
+            add.word(b"timeout_ms").word(b"100000");
+            added += 1;
+        }
+        let trim = trimmed.elapsed() >= TRIM_EVERY;
+        if trim {
+            trimmed = Instant::now();
+            let trim = connection.commands.command(4).word(b"XTRIM");
+            trim.word(REPLY_STREAM.as_bytes())
+                .word(b"MINID")
+                .word(&last);
+        }
+        let read = connection.commands.command(8).word(b"XREAD");
+        read.word(b"COUNT").word(b"1000").word(b"BLOCK").word(b"0");
+        read.word(b"STREAMS")
+            .word(REPLY_STREAM.as_bytes())
+            .word(&last);
+        connection.send();
+
+        for _ in 0..added {
+            connection.text();
+        }
+        if trim {
+            connection.number();
+        }
+        receive(&mut connection, &mut in_flight, &mut last);
+    }
+    in_flight.tally()
+}
+
+fn receive<F: FnMut()>(
+    connection: &mut Connection,
+    in_flight: &mut InFlight<F>,
+    last: &mut Vec<u8>,
+) {
+    read_entries(connection, |id, fields, connection| {
+        in_flight.received();
+        last.clear();
+        last.extend_from_slice(id);
+        for _ in 0..fields {
+            let name = std::str::from_utf8(connection.text().unwrap_or_default());
+            let request = name.ok().and_then(|name| name.parse().ok());
+            let value = connection.text().unwrap_or_default();
+            match (request, value) {
+                (Some(request), [b'+', json @ ..]) => in_flight.answered(request, json),
+                // The entry that made the stream.
+                _ => assert_eq!(value, b"1"),
+            }
+        }
+    });
+}
+
+pub(super) fn process(mut connection: Connection, read: &Commands) -> ! {
+    connection.commands.encoded(read);
+    let mut ids = Commands::default();
+    let mut replies = Replies::default();
+    let mut idem = Vec::new();
+    let mut sum = Vec::new();
+    loop {
+        connection.send();
+        for _ in 0..replies.streams.len() {
+            connection.text();
+        }
+        if !replies.streams.is_empty() {
+            // XACK, XDEL
+            connection.number();
+            connection.number();
+        }
+        ids.clear();
+        replies.streams.clear();
+        let mut count = 0;
+        read_entries(&mut connection, |id, fields, connection| {
+            ids.word(id);
+            count += 1;
+            let mut reply_to = None;
+            for _ in 0..fields {
+                match connection.text().unwrap_or_default() {
+                    b"body" => {
+                        let body = connection.text().unwrap_or_default();
+                        let values: Values = serde_json::from_slice(body).expect("a request");
+                        sum.clear();
+                        sum.push(b'+');
+                        serde_json::to_writer(&mut sum, &values.sum()).expect("numbers are JSON");
+                    }
+                    b"idem" => {
+                        idem.clear();
+                        idem.extend_from_slice(connection.text().unwrap_or_default());
+                    }
+                    b"reply_to" => {
+                        let stream = connection.text().unwrap_or_default();
+                        reply_to = Some(replies.place(stream));
+                    }
+                    _ => drop(connection.text()),
+                }
+            }
+            let stream = reply_to.expect("every entry says where its answer goes");
+            let stream = &mut replies.streams[stream];
+            stream.count += 1;
+            stream.fields.word(&idem).word(&sum);
+        });
+        for stream in &replies.streams {
+            let add = connection.commands.command(4 + 2 * stream.count);
+            add.word(b"XADD").word(&stream.key).word(b"NOMKSTREAM");
+            add.word(b"*").encoded(&stream.fields);
+        }
+        finish(&mut connection.commands, count, &ids, read);
+    }
+}
+
+/// The replies of a batch, by the stream that they go to.
+#[derive(Default)]
+struct Replies {
+    streams: Vec<Stream>,
+}
+
+struct Stream {
+    key: Vec<u8>,
+    count: usize,
+    fields: Commands,
+}
+
+impl Replies {
+    /// The place of a stream among them.
+    fn place(&mut self, key: &[u8]) -> usize {
+        let found = self.streams.iter().position(|stream| stream.key == key);
+        found.unwrap_or_else(|| {
+            self.streams.push(Stream {
+                key: key.to_vec(),
+                count: 0,
+                fields: Commands::default(),
+            });
+            self.streams.len() - 1
+        })
+    }
+}

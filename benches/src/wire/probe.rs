@@ -1,0 +1,118 @@
+//! What a run costs: processor time on either side and in the server, commands, and memory.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::wire::resp::Connection;
+
+/// Looks at the processes of a run when its measurement begins and when it ends.
+pub(crate) struct Probe {
+    server: Connection,
+    /// Of the callers' process, those of the processors, that of the server.
+    processes: [Vec<u32>; 3],
+    looks: Vec<Look>,
+}
+
+struct Look {
+    times: Times,
+    commands: u64,
+}
+
+/// Times of the callers' process, of the processors' together, of the server's; `None` where the
+/// system does not say.
+type Times = [Option<Duration>; 3];
+
+/// What the measured part of a run cost.
+pub(crate) struct Cost {
+    pub(crate) times: Times,
+    pub(crate) commands: u64,
+    /// The most memory that the server's data and connections took at any time, in bytes.
+    pub(crate) peak_memory: u64,
+}
+
+impl Probe {
+    pub(crate) fn new(port: u16, callers: u32, processors: Vec<u32>) -> Self {
+        let mut server = Connection::open(port);
+        let info = server.ask("INFO server");
+        let server_id = field(&info, "process_id:");
+        let server_id = server_id.expect("the server says its process's number");
+        Self {
+            server,
+            processes: [vec![callers], processors, vec![server_id as u32]],
+            looks: Vec::new(),
+        }
+    }
+
+    pub(crate) fn look(&mut self) {
+        let times = self.processes.each_ref().map(|side| {
+            let times = side.iter().map(|id| time(*id));
+            times.sum()
+        });
+        let commands = commands(&self.server.ask("INFO commandstats"));
+        self.looks.push(Look { times, commands });
+    }
+
+    /// The difference between two looks.
+    ///
+    /// # Panics
+    ///
+    /// When there were not two.
+    pub(crate) fn cost(mut self) -> Cost {
+        let [begin, end] = &*self.looks else {
+            panic!("a measurement has two ends");
+        };
+        let difference = |side: usize| Some(end.times[side]?.saturating_sub(begin.times[side]?));
+        let peak_memory = field(&self.server.ask("INFO memory"), "used_memory_peak:");
+        Cost {
+            times: [0, 1, 2].map(difference),
+            commands: end.commands - begin.commands,
+            peak_memory: peak_memory.unwrap_or_default(),
+        }
+    }
+}
+
+/// The processor time that the threads of a process have had, to the nanosecond; Linux says it.
+fn time(process: u32) -> Option<Duration> {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).ok()?;
+    let times = threads.map(|thread| {
+        let path = thread.ok()?.path().join("schedstat");
+        let text = fs::read_to_string(path).ok()?;
+        let nanos = text.split(' ').next()?.parse().ok()?;
+        Some(Duration::from_nanos(nanos))
+    });
+    times.sum()
+}
+
+/// How many commands the server has run, those of this file apart.
+fn commands(stats: &str) -> u64 {
+    let counts = stats.lines().filter_map(|line| {
+        let (name, figures) = line.strip_prefix("cmdstat_")?.split_once(':')?;
+        let calls = figures.strip_prefix("calls=")?.split(',').next()?;
+        (name != "info").then_some(calls.parse::<u64>().ok()?)
+    });
+    counts.sum()
+}
+
+/// The number that a line of `INFO` gives.
+fn field(info: &str, name: &str) -> Option<u64> {
+    info.lines()
+        .find_map(|line| line.strip_prefix(name)?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_counted_but_for_the_questions_about_them() {
+        let stats = "# Commandstats\r\n\
+            cmdstat_xadd:calls=12,usec=80,usec_per_call=6.67,rejected_calls=0,failed_calls=0\r\n\
+            cmdstat_info:calls=3,usec=9,usec_per_call=3.00,rejected_calls=0,failed_calls=0\r\n\
+            cmdstat_xgroup|create:calls=1,usec=7,usec_per_call=7.00\r\n";
+        assert_eq!(commands(stats), 13);
+        assert_eq!(
+            field("# Server\r\nprocess_id:42\r\n", "process_id:"),
+            Some(42)
+        );
+    }
+}

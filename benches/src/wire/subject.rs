@@ -1,0 +1,95 @@
+//! What is measured: this library, the floors under it, and the Python package.
+
+use crate::wire::floor::Layout;
+
+/// Callers and processors that share a request stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// What the Python package's layout costs by itself.
+    FloorDocumented,
+    /// What this library's layout costs by itself.
+    FloorReplyStream,
+    /// This library over the crate `redis`, at both ends.
+    OursRedis,
+    /// This library over the crate `fred`, at both ends.
+    OursFred,
+    /// Callers of this library, a processor of the Python package.
+    RustToPython,
+    /// Callers of the Python package, a processor of this library.
+    PythonToRust,
+    /// The Python package at both ends.
+    PythonToPython,
+}
+
+/// One end of a subject.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum End {
+    Floor(Layout),
+    Ours(Client),
+    Python,
+}
+
+/// The crate that this library speaks to the server through.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Client {
+    Redis,
+    Fred,
+}
+
+impl Subject {
+    /// All subjects.
+    pub const ALL: [Self; 7] = [
+        Self::FloorDocumented,
+        Self::FloorReplyStream,
+        Self::OursRedis,
+        Self::OursFred,
+        Self::RustToPython,
+        Self::PythonToRust,
+        Self::PythonToPython,
+    ];
+
+    /// How it is called in the results.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FloorDocumented => "floor-documented",
+            Self::FloorReplyStream => "floor-reply-stream",
+            Self::OursRedis => "ours-redis",
+            Self::OursFred => "ours-fred",
+            Self::RustToPython => "rust→python",
+            Self::PythonToRust => "python→rust",
+            Self::PythonToPython => "python→python",
+        }
+    }
+
+    /// The subject of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|each| each.name() == name)
+    }
+
+    /// Whether it needs a Python interpreter with the package.
+    #[must_use]
+    pub fn needs_python(self) -> bool {
+        matches!(self.caller(), End::Python) || matches!(self.processor(), End::Python)
+    }
+
+    /// Who asks.
+    pub(crate) fn caller(self) -> End {
+        match self {
+            Self::FloorDocumented => End::Floor(Layout::Documented),
+            Self::FloorReplyStream => End::Floor(Layout::ReplyStream),
+            Self::OursRedis | Self::RustToPython => End::Ours(Client::Redis),
+            Self::OursFred => End::Ours(Client::Fred),
+            Self::PythonToRust | Self::PythonToPython => End::Python,
+        }
+    }
+
+    /// Who answers.
+    pub(crate) fn processor(self) -> End {
+        match self {
+            Self::RustToPython | Self::PythonToPython => End::Python,
+            Self::PythonToRust => End::Ours(Client::Redis),
+            other => other.caller(),
+        }
+    }
+}
