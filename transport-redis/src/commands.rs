@@ -20,6 +20,7 @@ const KEEP: &str = include_str!("lua/keep.lua");
 const LEAVE: &str = include_str!("lua/leave.lua");
 const BURY: &str = include_str!("lua/bury.lua");
 const GIVE_BACK: &str = include_str!("lua/give_back.lua");
+const FIND_OTHER_STREAMS: &str = include_str!("lua/find_other_streams.lua");
 const REPLAY: &str = include_str!("lua/replay.lua");
 const REMOVE_DEAD: &str = include_str!("lua/remove_dead.lua");
 
@@ -33,6 +34,12 @@ pub(crate) fn time() -> Command {
 
 pub(crate) fn server_info() -> Command {
     Command::new("INFO").arg("server")
+}
+
+/// See `lua/find_other_streams.lua`.
+pub(crate) fn find_other_streams(stream: &str, again_stream: &str, group: &str) -> Command {
+    let find = Command::new("EVAL").arg(FIND_OTHER_STREAMS).number(0);
+    find.arg(stream).arg(again_stream).arg(group)
 }
 
 /// Creates a group that reads from the beginning: what was added before the group existed counts.

@@ -33,6 +33,7 @@ pub(crate) async fn keep(inbox: Arc<Inbox>) {
             acknowledge_seen(&inbox).await?;
             if Instant::now() >= due {
                 keep_leases(&inbox).await?;
+                inbox.place.clock.refresh(&*inbox.place.client).await?;
                 remove_dead(&inbox.place).await?;
                 take_over(&inbox).await?;
                 due = Instant::now() + every;

@@ -58,6 +58,7 @@ impl RedisWire {
             }
         }
         let clock = Clock::read(&*client).await?;
+        warn_of_other_streams(&*client, &keys, &config.stream_group_processor).await?;
         Ok(Self(Arc::new(Shared {
             client,
             config,
@@ -84,6 +85,23 @@ impl RedisWire {
         // Of two that are made at the same time one is dropped, and has sent nothing.
         Ok(shared.caller.get_or_init(|| made))
     }
+}
+
+/// Warns of another request stream in the same database. Best effort: of many keys it sees a part.
+async fn warn_of_other_streams(client: &dyn Client, keys: &Keys, group: &str) -> Result<()> {
+    let find = commands::find_other_streams(keys.request(), &keys.again(), group);
+    let found = client.send(&[find]).await?.pop().unwrap_or(Value::Nil);
+    // Whoever may not look is not warned.
+    for other in found.list().unwrap_or_default() {
+        let other = String::from_utf8_lossy(&other.text()?).into_owned();
+        tracing::warn!(
+            "{other:?} in the same database looks like another request stream beside {:?}: where \
+             Python callers or processors take part, give each a database of its own, since their \
+             responses are kept under ids that both streams may have",
+            keys.request()
+        );
+    }
+    Ok(())
 }
 
 fn check_version(info: Value) -> Result<()> {
@@ -125,7 +143,7 @@ impl Source<Vec<u8>, Vec<u8>> for RedisWire {
         let shared = &self.0;
         RedisConsumer::new(Place {
             client: Arc::clone(&shared.client),
-            clock: shared.clock,
+            clock: shared.clock.clone(),
             request_stream: shared.keys.request().to_owned(),
             again_stream: shared.keys.again(),
             dead_stream: shared.keys.dead(),

@@ -16,6 +16,7 @@ use self::connecting::*;
 use self::server::{Connect, config};
 use super::Client;
 use crate::command::Command;
+use crate::commands;
 use crate::value::Value;
 
 /// The longest that anything here may take; the cases that fail on purpose have [`SOON`].
@@ -73,6 +74,7 @@ for_each_client! {
     a_user_of_the_servers_list_logs_in,
     tls_without_the_client_crates_feature_is_refused,
     ten_thousand_at_once_are_each_answered,
+    another_request_stream_is_found,
 }
 
 async fn limited(case: impl Future<Output = ()>) {
@@ -405,4 +407,19 @@ async fn ten_thousand_at_once_are_each_answered<C: Connect>() {
         assert_eq!(sender.await.unwrap(), [text(n.to_string())]);
     }
     assert_eq!(connections(&*client).await, 1);
+}
+
+async fn another_request_stream_is_found<C: Connect>() {
+    let (_server, client) = connected::<C>().await;
+    for stream in ["mine", "{mine}:again", "other", "{other}:again"] {
+        let create = commands::create_group(stream, "processor");
+        client.send(&[create]).await.unwrap();
+    }
+    for foreign in [line("XADD log * a 1"), line("SET key 1")] {
+        one(&*client, foreign).await;
+    }
+    let group_of_another = commands::create_group("another", "workers");
+    one(&*client, group_of_another).await;
+    let find = commands::find_other_streams("mine", "{mine}:again", "processor");
+    assert_eq!(one(&*client, find).await, list([text("other")]));
 }
