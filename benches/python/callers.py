@@ -18,15 +18,15 @@ async def call(batcher, number):
     count = 0
     while stage != END:
         sent = time.perf_counter()
+        # The package's client blocks, and pauses only while there is no answer: a caller that is
+        # answered at once would let no other one run. The wait for its turn counts.
+        await asyncio.sleep(0)
         answer = await batcher.asend({"values": [number, count, 5]})
         if answer != {"sum": number + count + 5}:
             sys.exit(f"{answer} where the sum of {[number, count, 5]} was expected")
         if stage == MEASURE:
             latencies.append(time.perf_counter() - sent)
         count += 1
-        # The package's client blocks, and pauses only while there is no answer: a caller that is
-        # answered at once would let no other one run.
-        await asyncio.sleep(0)
 
 
 async def main(callers, warm_up, measured):

@@ -149,3 +149,49 @@ impl Bound {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::measure::Round;
+    use crate::wire::workload::Workload;
+
+    fn round(requests_per_s: f64) -> Round {
+        Round {
+            requests_per_s,
+            p50: 0.0,
+            p99: 0.0,
+            p999: 0.0,
+            callers_cpu: None,
+            processors_cpu: None,
+            server_cpu: None,
+            commands: 0.0,
+            peak_memory: 0.0,
+        }
+    }
+
+    /// Our rates and the floor's, round by round.
+    fn verdict(ours: &[f64], floor: &[f64]) -> String {
+        let workload = Workload::ALL.into_iter().find(|each| each.callers == 1024);
+        let rounds = |rates: &[f64]| rates.iter().map(|rate| round(*rate)).collect();
+        let rounds = vec![(OursRedis, rounds(ours)), (FloorReplyStream, rounds(floor))];
+        RATE.verdict(&[Results::new(workload.unwrap(), rounds)])
+    }
+
+    #[test]
+    fn what_counts_is_the_ratio_in_the_same_round() {
+        let text = "requests/s, ours-redis / floor-reply-stream ≥ 0.8: outstanding/1024";
+        // The medians alone would say 2.
+        let slowed = verdict(&[80.0, 40.0, 8.0], &[100.0, 20.0, 10.0]);
+        assert_eq!(slowed, format!("{:<12} {text} 0.80", "met"));
+        let slower = verdict(&[70.0, 7.0, 40.0], &[100.0, 10.0, 20.0]);
+        assert_eq!(slower, format!("{:<12} {text} 0.70", "NOT MET"));
+    }
+
+    #[test]
+    fn an_aim_without_its_subjects_is_not_met() {
+        for aim in &AIMS {
+            assert!(aim.verdict(&[]).starts_with("not measured "));
+        }
+    }
+}

@@ -81,6 +81,10 @@ pub struct Results {
 }
 
 impl Results {
+    pub(crate) fn new(workload: Workload, rounds: Vec<(Subject, Vec<Round>)>) -> Self {
+        Self { workload, rounds }
+    }
+
     /// Who was measured.
     pub fn subjects(&self) -> impl Iterator<Item = Subject> {
         self.rounds.iter().map(|(subject, _)| *subject)
@@ -152,7 +156,7 @@ pub fn measure(
             rounds.push(Round::new(tally, &cost));
         }
     }
-    Ok(Results { workload, rounds })
+    Ok(Results::new(workload, rounds))
 }
 
 /// Runs a subject, with a server, processors and callers that nobody has used before.
