@@ -1,6 +1,7 @@
 //! The end of requests at a processor: which commands tell their callers and clean up.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use dynamic_batcher::{Answer, BatchInfo, Error};
 
@@ -36,15 +37,12 @@ pub(crate) fn end(
     let mut commands = Vec::new();
     let mut seen_later = Vec::new();
     let mut acknowledged = Vec::new();
-    let mut streams: HashMap<String, Vec<Outgoing>> = HashMap::new();
-    let mut tickets = Vec::with_capacity(answers.len());
-    for (position, answer) in (0..).zip(answers) {
-        let Answer {
-            ticket,
-            outcome,
-            queued,
-            ..
-        } = answer;
+    let mut streams: HashMap<&str, Vec<Outgoing<'_>>> = HashMap::new();
+    let answers = answers.into_iter();
+    let (tickets, outcomes): (Vec<_>, Vec<_>) = answers
+        .map(|answer| (answer.ticket, (answer.outcome, answer.queued)))
+        .unzip();
+    for ((position, ticket), (outcome, queued)) in (0..).zip(&tickets).zip(outcomes) {
         let id = ticket.id();
         match &ticket.caller {
             Caller::Documented => {
@@ -57,12 +55,12 @@ pub(crate) fn end(
             }
             Caller::Stream { reply_to, idem } => {
                 let outgoing = Outgoing {
-                    idem: idem.clone(),
+                    idem,
                     outcome,
                     position,
                     queued,
                 };
-                streams.entry(reply_to.clone()).or_default().push(outgoing);
+                streams.entry(reply_to).or_default().push(outgoing);
                 acknowledged.push(id);
             }
             Caller::Nobody { body } => {
@@ -79,11 +77,9 @@ pub(crate) fn end(
                 commands.push(burial.command(place));
             }
         }
-        tickets.push(ticket);
     }
     for (stream, replies) in streams {
-        let entries = reply::entries(batch, replies).into_iter();
-        commands.extend(entries.map(|fields| commands::add_if_there(&stream, fields)));
+        commands.extend(reply::commands(stream, batch, &replies));
     }
     let deleted: Vec<_> = acknowledged.iter().chain(&seen_later).copied().collect();
     if !acknowledged.is_empty() {
@@ -106,15 +102,12 @@ pub(crate) fn failure(id: StreamId, caller: &Caller, error: &Error) -> Vec<Comma
         Caller::Documented => vec![response(id, FAILED.into())],
         Caller::Stream { reply_to, idem } => {
             let outgoing = Outgoing {
-                idem: idem.clone(),
+                idem,
                 outcome: Err(error.clone()),
                 position: 0,
-                queued: std::time::Duration::ZERO,
+                queued: Duration::ZERO,
             };
-            let entries = reply::entries(None, vec![outgoing]).into_iter();
-            entries
-                .map(|fields| commands::add_if_there(reply_to, fields))
-                .collect()
+            reply::commands(reply_to, None, &[outgoing])
         }
         Caller::Nobody { .. } => Vec::new(),
     }

@@ -56,6 +56,12 @@ impl Command {
         self.ends.push(self.bytes.len());
     }
 
+    /// An argument in two parts.
+    pub(crate) fn push_joined(&mut self, first: &[u8], second: &[u8]) {
+        self.bytes.extend_from_slice(first);
+        self.push(second);
+    }
+
     pub(crate) fn push_number(&mut self, arg: impl fmt::Display) {
         // Into memory: it cannot fail.
         let _ = write!(self.bytes, "{arg}");

@@ -83,13 +83,10 @@ pub(crate) fn add(stream: &str, fields: impl IntoIterator<Item = impl AsRef<[u8]
     Command::new("XADD").arg(stream).arg("*").args(fields)
 }
 
-/// Adds to a stream only if it is there: that of a dead caller must not be revived.
-pub(crate) fn add_if_there(
-    stream: &str,
-    fields: impl IntoIterator<Item = impl AsRef<[u8]>>,
-) -> Command {
-    let add = Command::new("XADD").arg(stream).arg("NOMKSTREAM");
-    add.arg("*").args(fields)
+/// Adds to a stream only if it is there: that of a dead caller must not be revived. The fields are to
+/// follow.
+pub(crate) fn add_if_there(stream: &str) -> Command {
+    Command::new("XADD").arg(stream).arg("NOMKSTREAM").arg("*")
 }
 
 pub(crate) fn delete_entries(stream: &str, ids: impl IntoIterator<Item = StreamId>) -> Command {
@@ -134,20 +131,17 @@ pub(crate) fn read(stream: &str, after: StreamId, count: usize, wait: Duration) 
     read.arg("STREAMS").arg(stream).number(after)
 }
 
-/// Takes new entries of the streams for a consumer; with `wait`, waits for one.
+/// Takes new entries of the streams for a consumer, waiting for one.
 pub(crate) fn read_group(
     streams: &[&str],
     group: &str,
     consumer: &str,
     count: usize,
-    wait: Option<Duration>,
+    wait: Duration,
 ) -> Command {
     let read = Command::new("XREADGROUP").arg("GROUP").arg(group);
     let read = read.arg(consumer).arg("COUNT").number(count);
-    let read = match wait {
-        Some(wait) => read.arg("BLOCK").number(wait.as_millis()),
-        None => read,
-    };
+    let read = read.arg("BLOCK").number(wait.as_millis());
     let read = read.arg("STREAMS").args(streams.iter().copied());
     // What a first one has taken is pending on the consumer: there it is looked for, not here.
     read.args(streams.iter().map(|_| ">")).once()

@@ -54,45 +54,38 @@ async fn read_connection(inbox: &Arc<Inbox>, backoff: &mut Backoff) -> Result<In
             inbox.wanted.notified().await;
             continue;
         }
-        let mut found = read_some(inbox, &mut *connection, wanted, Some(BLOCK)).await?;
+        // It ends with the first entry, even when several came in one packet: the next one, at once,
+        // finds the others.
+        read_some(inbox, &mut *connection, wanted).await?;
         backoff.reset();
-        // A blocked read ends with the first entry, even when several came in one packet.
-        while found > 0 && inbox.wanted() > 0 {
-            let wanted = inbox.wanted();
-            found = read_some(inbox, &mut *connection, wanted, None).await?;
-        }
     }
 }
 
-/// Reads once; how many requests came.
+/// Reads once, and waits for something to come.
 async fn read_some(
     inbox: &Arc<Inbox>,
     connection: &mut dyn Dedicated,
     wanted: usize,
-    wait: Option<Duration>,
-) -> Result<usize> {
+) -> Result<()> {
     let place = &inbox.place;
     let streams = [&*place.request_stream, &*place.again_stream];
-    let read = commands::read_group(&streams, &place.group, &place.consumer, wanted, wait);
-    let limit = wait.unwrap_or_default() + SLACK;
-    let reply = match connection.send(read, limit).await? {
+    let read = commands::read_group(&streams, &place.group, &place.consumer, wanted, BLOCK);
+    let reply = match connection.send(read, BLOCK + SLACK).await? {
         Value::Refused(refusal) if matches!(&*refusal.code, "NOGROUP" | "UNBLOCKED") => {
             make_groups(inbox).await?;
-            return Ok(0);
+            return Ok(());
         }
         reply => reply.accepted()?,
     };
-    let mut count = 0;
     for (stream, entries) in Entry::by_stream(reply)? {
         if stream == place.request_stream.as_bytes() {
-            count += entries.len();
             inbox.deliver(entries.into_iter().map(|entry| (entry, 1)));
         } else {
             let ids: Vec<_> = entries.iter().map(|entry| entry.id).collect();
             reclaim::take_given_back(inbox, ids).await?;
         }
     }
-    Ok(count)
+    Ok(())
 }
 
 /// Creates the groups where they are missing.

@@ -6,6 +6,8 @@ use dynamic_batcher::{BatchId, BatchInfo, CloseReason, Error, ErrorKind, ItemInf
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
+use crate::command::Command;
+use crate::commands;
 use crate::entry::unreadable;
 
 /// The batch that an entry's replies come from.
@@ -15,9 +17,9 @@ const MOST_BYTES: usize = 1 << 20;
 
 /// One reply to a caller.
 #[derive(Debug)]
-pub(crate) struct Outgoing {
+pub(crate) struct Outgoing<'a> {
     /// The caller's name for the request.
-    pub(crate) idem: String,
+    pub(crate) idem: &'a str,
     pub(crate) outcome: Result<Vec<u8>>,
     pub(crate) position: u32,
     pub(crate) queued: Duration,
@@ -50,28 +52,31 @@ struct Failure {
     deliveries: Option<u32>,
 }
 
-/// The fields of the entries that carry these replies to one caller.
-pub(crate) fn entries(batch: Option<&BatchInfo>, replies: Vec<Outgoing>) -> Vec<Vec<Vec<u8>>> {
-    let mut entries = Vec::new();
-    let mut part: Vec<Outgoing> = Vec::new();
-    let mut bytes = 0;
-    for reply in replies {
-        let size = reply.idem.len() + reply.outcome.as_ref().map_or(256, Vec::len);
-        if !part.is_empty() && bytes + size > MOST_BYTES {
-            entries.push(fields(batch, std::mem::take(&mut part)));
-            bytes = 0;
-        }
-        bytes += size;
-        part.push(reply);
+/// The commands that add the entries with these replies to one caller's stream.
+pub(crate) fn commands(
+    stream: &str,
+    batch: Option<&BatchInfo>,
+    replies: &[Outgoing<'_>],
+) -> Vec<Command> {
+    let mut commands = Vec::new();
+    let mut rest = replies;
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fits = |reply: &&Outgoing<'_>| {
+            let first = bytes == 0;
+            bytes += reply.idem.len() + reply.outcome.as_ref().map_or(256, Vec::len);
+            first || bytes <= MOST_BYTES
+        };
+        let count = rest.iter().take_while(fits).count();
+        let (part, others) = rest.split_at(count);
+        commands.push(command(stream, batch, part));
+        rest = others;
     }
-    if !part.is_empty() {
-        entries.push(fields(batch, part));
-    }
-    entries
+    commands
 }
 
-fn fields(batch: Option<&BatchInfo>, replies: Vec<Outgoing>) -> Vec<Vec<u8>> {
-    let mut fields = Vec::with_capacity(2 + 2 * replies.len());
+fn command(stream: &str, batch: Option<&BatchInfo>, replies: &[Outgoing<'_>]) -> Command {
+    let mut command = commands::add_if_there(stream);
     if let Some(batch) = batch {
         let json = serde_json::to_vec(&Batch {
             processor: batch.id.processor(),
@@ -84,25 +89,21 @@ fn fields(batch: Option<&BatchInfo>, replies: Vec<Outgoing>) -> Vec<Vec<u8>> {
         });
         // Numbers and text alone: it always serialises, and without it the replies still count.
         if let Ok(json) = json {
-            fields.push(BATCH.into());
-            fields.push(json);
+            command.push(BATCH);
+            command.push(json);
         }
     }
     for reply in replies {
-        fields.push(reply.idem.into_bytes());
-        fields.push(match reply.outcome {
-            Ok(mut json) => {
-                json.insert(0, b'+');
-                json
-            }
+        command.push(reply.idem);
+        match &reply.outcome {
+            Ok(json) => command.push_joined(b"+", json),
             Err(error) => {
-                let mut json = vec![b'-'];
-                json.extend(serde_json::to_vec(&Failure::of(&error)).unwrap_or_default());
-                json
+                let json = serde_json::to_vec(&Failure::of(error)).unwrap_or_default();
+                command.push_joined(b"-", &json);
             }
-        });
+        }
     }
-    fields
+    command
 }
 
 /// The replies of an entry, each with the caller's name for its request. What cannot be read is the
@@ -127,9 +128,12 @@ pub(crate) fn parse(fields: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<(u64, Result<Reply<V
     let replies = replies
         .into_iter()
         .enumerate()
-        .map(|(index, (idem, value))| {
+        .map(|(index, (idem, mut value))| {
             let outcome = match value.split_first() {
-                Some((b'+', json)) => Ok(json.to_vec()),
+                Some((b'+', _)) => {
+                    value.remove(0);
+                    Ok(value)
+                }
                 Some((b'-', json)) => Err(Failure::read(json)),
                 _ => Err(unreadable("a reply begins with neither `+` nor `-`")),
             };

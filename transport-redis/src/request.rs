@@ -1,6 +1,5 @@
 //! A request as it stands on the request stream.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use dynamic_batcher::Result;
@@ -67,26 +66,22 @@ impl Request {
         entry: Entry,
         is_reply_stream: impl Fn(&str) -> bool,
     ) -> (Caller, Result<Self>) {
-        let mut body = None;
-        let mut ours = HashMap::new();
+        let (mut body, mut version, mut reply_to, mut idem, mut timeout) =
+            (None, None, None, None, None);
         for (name, value) in entry.fields {
-            match std::str::from_utf8(&name) {
-                // Of several the last counts, as in the Python package.
-                Ok(BODY) => body = Some(value),
-                Ok(name @ (VERSION | REPLY_TO | IDEM | TIMEOUT)) => {
-                    ours.insert(
-                        name.to_owned(),
-                        String::from_utf8(value).unwrap_or_default(),
-                    );
-                }
-                _ => {}
-            }
+            // Of several the last counts, as in the Python package.
+            let field = match std::str::from_utf8(&name) {
+                Ok(BODY) => &mut body,
+                Ok(VERSION) => &mut version,
+                Ok(REPLY_TO) => &mut reply_to,
+                Ok(IDEM) => &mut idem,
+                Ok(TIMEOUT) => &mut timeout,
+                _ => continue,
+            };
+            *field = Some(value);
         }
-        let caller = match (
-            ours.remove(VERSION),
-            ours.remove(REPLY_TO),
-            ours.remove(IDEM),
-        ) {
+        let text = |value: Option<Vec<u8>>| value.and_then(|value| String::from_utf8(value).ok());
+        let caller = match (version, text(reply_to), text(idem)) {
             (Some(_), Some(reply_to), Some(idem)) if is_reply_stream(&reply_to) => {
                 Caller::Stream { reply_to, idem }
             }
@@ -100,10 +95,11 @@ impl Request {
             let error = unreadable(format!("the entry has no field `{BODY}`"));
             return (caller, Err(error));
         };
-        let timeout = ours.remove(TIMEOUT).map(|text| text.parse());
-        let timeout = match timeout.transpose() {
-            Ok(millis) => millis.map(Duration::from_millis),
-            Err(_) => {
+        let millis = |value: Vec<u8>| std::str::from_utf8(&value).ok()?.parse().ok();
+        let timeout = match timeout.map(millis) {
+            None => None,
+            Some(Some(millis)) => Some(Duration::from_millis(millis)),
+            Some(None) => {
                 let error = unreadable(format!("the entry's `{TIMEOUT}` is no number"));
                 return (caller, Err(error));
             }

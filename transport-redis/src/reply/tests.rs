@@ -2,19 +2,29 @@
 
 use super::*;
 
-fn outgoing(idem: u64, outcome: Result<Vec<u8>>, position: u32) -> Outgoing {
-    Outgoing {
-        idem: idem.to_string(),
+/// An entry's fields, as the server hands them out.
+type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// What is added for replies: for each its number, its outcome and its position in the batch.
+fn entries(batch: Option<&BatchInfo>, replies: Vec<(u64, Result<Vec<u8>>, u32)>) -> Vec<Fields> {
+    let idems: Vec<_> = replies.iter().map(|(idem, ..)| idem.to_string()).collect();
+    let replies = replies.into_iter().zip(&idems);
+    let replies = replies.map(|((_, outcome, position), idem)| Outgoing {
+        idem,
         outcome,
         position,
         queued: Duration::from_micros(u64::from(position) * 10),
-    }
+    });
+    let commands = commands("reply", batch, &replies.collect::<Vec<_>>());
+    commands.iter().map(fields).collect()
 }
 
-/// The names and values of an entry's fields, as the server hands them out.
-fn pairs(fields: &[Vec<u8>]) -> Vec<(Vec<u8>, Vec<u8>)> {
-    fields
-        .chunks_exact(2)
+fn fields(command: &Command) -> Fields {
+    let args: Vec<_> = command.iter().map(<[u8]>::to_vec).collect();
+    let (to, fields) = args.split_at(3);
+    assert_eq!(to, [&b"reply"[..], b"NOMKSTREAM", b"*"]);
+    let pairs = fields.chunks_exact(2);
+    pairs
         .map(|pair| (pair[0].clone(), pair[1].clone()))
         .collect()
 }
@@ -27,12 +37,12 @@ fn batch() -> BatchInfo {
 #[test]
 fn replies_come_back_with_their_batch() {
     let replies = vec![
-        outgoing(3, Ok(b"{\"sum\":8}".to_vec()), 5),
-        outgoing(4, Err(Error::handler("negative")), 6),
+        (3, Ok(b"{\"sum\":8}".to_vec()), 5),
+        (4, Err(Error::handler("negative")), 6),
     ];
     let entries = entries(Some(&batch()), replies);
     assert_eq!(entries.len(), 1);
-    let mut read = parse(pairs(&entries[0])).into_iter();
+    let mut read = parse(entries.into_iter().flatten().collect()).into_iter();
 
     let (idem, reply) = read.next().unwrap();
     let reply = reply.unwrap();
@@ -80,9 +90,9 @@ fn every_kind_of_error_keeps_its_kind_and_its_text() {
     ];
     for kind in kinds {
         let error = Error::new(kind, "why");
-        let replies = vec![outgoing(1, Err(error.clone()), 0)];
+        let replies = vec![(1, Err(error.clone()), 0)];
         let fields = entries(None, replies).remove(0);
-        let (_, read) = parse(pairs(&fields)).remove(0);
+        let (_, read) = parse(fields).remove(0);
         let read = read.unwrap_err();
         assert_eq!(read.kind(), kind);
         assert_eq!(read.to_string(), error.to_string());
@@ -92,10 +102,10 @@ fn every_kind_of_error_keeps_its_kind_and_its_text() {
 #[test]
 fn many_bytes_are_split_over_entries_and_each_place_stays_with_its_reply() {
     let body = vec![b'1'; 400_000];
-    let replies = (0..5).map(|n| outgoing(n, Ok(body.clone()), n as u32 + 10));
+    let replies = (0..5).map(|n| (n, Ok(body.clone()), n as u32 + 10));
     let entries = entries(Some(&batch()), replies.collect());
     assert_eq!(entries.len(), 3);
-    let read = entries.iter().flat_map(|fields| parse(pairs(fields)));
+    let read = entries.into_iter().flat_map(parse);
     for (n, (idem, reply)) in read.enumerate() {
         assert_eq!(idem, n as u64);
         assert_eq!(reply.unwrap().info.unwrap().position, n as u32 + 10);
