@@ -41,7 +41,7 @@ impl Clock {
     pub(crate) fn tolerance(self) -> Duration {
         match self {
             Self::Paused => Duration::from_millis(100),
-            Self::Real => Duration::from_secs(1),
+            Self::Real => Duration::from_secs(3),
         }
     }
 
@@ -49,7 +49,7 @@ impl Clock {
     pub(crate) fn at_once(self) -> Duration {
         match self {
             Self::Paused => Duration::from_millis(10),
-            Self::Real => Duration::from_millis(500),
+            Self::Real => Duration::from_millis(2500),
         }
     }
 
@@ -58,7 +58,7 @@ impl Clock {
     pub(crate) async fn settle(self) {
         let time = match self {
             Self::Paused => Duration::from_millis(2),
-            Self::Real => Duration::from_millis(100),
+            Self::Real => Duration::from_millis(300),
         };
         sleep(time).await;
     }

@@ -28,7 +28,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(G8, a_second_drain_finds_an_ended_processor),
 ];
 
-const SHORT: Duration = Duration::from_millis(1500);
+const SHORT: Duration = Duration::from_secs(4);
 const LONG: Duration = Duration::from_secs(20);
 
 /// A processor whose handler is at the requests 0 and 1 and that has read 2 and 3.

@@ -194,7 +194,7 @@ async fn an_observer_is_told_of_the_runs(stage: Stage) {
 /// A policy's `run_timeout` is that of each run. One that passes it is the last, and the instance
 /// serves the next batch.
 async fn each_run_of_a_batch_has_its_time(stage: Stage) {
-    const LIMIT: Duration = Duration::from_millis(1500);
+    const LIMIT: Duration = Duration::from_secs(4);
     let policy = when_full(4)
         .run_timeout(LIMIT)
         .on_batch_error(OnBatchError::Singles);

@@ -22,7 +22,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(Forming, one_batch_is_read_ahead_and_no_more),
 ];
 
-const WINDOW: Duration = Duration::from_millis(1000);
+const WINDOW: Duration = Duration::from_secs(3);
 
 fn window(batch_size: usize) -> BatchPolicy {
     when_full(batch_size).batch_time(WINDOW)
