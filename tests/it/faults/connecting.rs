@@ -54,7 +54,7 @@ pub(crate) async fn a_permission_taken_away_is_told_soon(client: Client) {
     let caller = std::sync::Arc::new(dynamic_batcher::Batcher::new(transport));
     assert_eq!(kind(&rig.call(&caller).await), "Ok");
     rig.probe
-        .say::<()>("ACL SETUSER limited -xadd -eval -evalsha -fcall");
+        .say::<()>("ACL SETUSER limited -xadd -eval -evalsha");
     let end = rig.call(&caller).await;
     assert_eq!(kind(&end), "Config", "{end:?}");
     assert!(end.elapsed < SOON, "{end:?}");
