@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dynamic_batcher_conformance::faults::{Network, Peer, Proxy};
 
-use crate::rig::{Caller, Client, PATIENCE, Rig, SOON, ends, kind, start};
+use crate::rig::{Caller, Client, LIMIT, PATIENCE, Rig, SOON, ends, eventually, kind, start};
 
 /// Callers and processors, all of them behind a proxy.
 struct Behind {
@@ -125,5 +125,23 @@ pub(crate) async fn connections_that_fall_silent_are_replaced(client: Client) {
     let end = rig.call(caller).await;
     assert!(end.elapsed < SOON, "{end:?}");
     rig.ledger.assert(&[]);
+    behind.end().await;
+}
+
+/// A processor has it and has not seen it.
+pub(crate) async fn a_notice_that_a_cut_connection_has_swallowed_is_taken(client: Client) {
+    let behind = Behind::new(client, 7).await;
+    let Behind { rig, proxy, .. } = &behind;
+    let pending = || {
+        let consumers = rig.probe.consumers("{request}:again");
+        consumers.iter().any(|consumer| consumer.pending > 0)
+    };
+    proxy.set(Network::Stalled);
+    rig.probe
+        .say::<String>("XADD {request}:again * from nobody");
+    eventually("it is delivered", pending).await;
+    proxy.cut();
+    proxy.set(Network::Fine);
+    rig.probe.is_clean(2, LIMIT).await;
     behind.end().await;
 }
