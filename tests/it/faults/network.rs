@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use dynamic_batcher_conformance::faults::{Network, Peer, Proxy};
 
+use tokio::time::sleep;
+
 use crate::rig::{Caller, Client, LIMIT, PATIENCE, Rig, SOON, ends, eventually, kind, start};
 
 /// Callers and processors, all of them behind a proxy.
@@ -143,5 +145,25 @@ pub(crate) async fn a_notice_that_a_cut_connection_has_swallowed_is_taken(client
     proxy.cut();
     proxy.set(Network::Fine);
     rig.probe.is_clean(2, LIMIT).await;
+    behind.end().await;
+}
+
+/// Its expiry is put off although no connection lives as long as the interval between two times.
+pub(crate) async fn a_reply_stream_is_kept_however_often_connections_are_cut(client: Client) {
+    const BETWEEN: Duration = Duration::from_secs(4);
+    /// Of 60 s, as many as have passed, and some.
+    const NOT_PUT_OFF: i64 = 60 - 4 * 6 + 4;
+    let behind = Behind::new(client, 8).await;
+    let Behind {
+        rig, proxy, caller, ..
+    } = &behind;
+    for _ in 0..6 {
+        assert_eq!(kind(&rig.call(caller).await), "Ok");
+        sleep(BETWEEN).await;
+        proxy.cut();
+    }
+    let streams: Vec<String> = rig.probe.say("KEYS {request}:reply:*");
+    let expiry: i64 = rig.probe.say(&format!("TTL {}", streams[0]));
+    assert!(expiry > NOT_PUT_OFF, "it expires in {expiry} s");
     behind.end().await;
 }
