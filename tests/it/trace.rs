@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::peers::{LIMIT, Peers, Sum, Values, sum_values};
 
 /// Commands without an effect on a request or its answer, and those that only wrap others.
-const IGNORED: [&str; 22] = [
+const IGNORED: [&str; 23] = [
     "AUTH",
     "CLIENT",
     "COMMAND",
@@ -28,6 +28,7 @@ const IGNORED: [&str; 22] = [
     "PING",
     "SCRIPT",
     "TIME",
+    "TTL",
     "XGROUP",
     "XINFO",
     "XLEN",

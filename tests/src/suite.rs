@@ -2,6 +2,7 @@
 //! harness would print.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -35,7 +36,11 @@ impl Suite {
             let trial = |case: &Case| trial(Arc::clone(fixture), *case);
             cases().map(trial).collect::<Vec<_>>()
         });
-        libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+        let mut arguments = Arguments::from_args();
+        // Where time is real, cases wait for most of theirs.
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        arguments.test_threads.get_or_insert(4 * cores);
+        libtest_mimic::run(&arguments, trials.collect()).exit_code()
     }
 }
 

@@ -20,7 +20,8 @@ const FAILED: &str = "null";
 
 /// The end of some requests.
 pub(crate) struct Ending {
-    /// In this order: a death in between means a second delivery, never a lost answer.
+    /// In this order: a death in between means a second delivery, never a lost answer, and leaves
+    /// nothing for good.
     pub(crate) commands: Vec<Command>,
     pub(crate) tickets: Vec<RedisTicket>,
     /// The entries that are to be acknowledged later: their Python callers may look for them among
@@ -82,12 +83,14 @@ pub(crate) fn end(
         commands.extend(reply::commands(stream, batch, &replies));
     }
     let deleted: Vec<_> = acknowledged.iter().chain(&seen_later).copied().collect();
+    if !deleted.is_empty() {
+        commands.push(commands::delete_entries(&place.request_stream, deleted));
+    }
+    // Last: an entry that nobody has and that was not deleted would stay for ever, while one that is
+    // pending and deleted is acknowledged after the grace.
     if !acknowledged.is_empty() {
         let acknowledge = commands::acknowledge(&place.request_stream, &place.group, acknowledged);
         commands.push(acknowledge);
-    }
-    if !deleted.is_empty() {
-        commands.push(commands::delete_entries(&place.request_stream, deleted));
     }
     Ending {
         commands,

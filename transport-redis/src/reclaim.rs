@@ -140,8 +140,8 @@ pub(crate) async fn take_given_back(inbox: &Arc<Inbox>, notices: Vec<StreamId>) 
     let place = &inbox.place;
     let stream = &place.again_stream;
     let mut commands = vec![
-        commands::acknowledge(stream, &place.group, notices.iter().copied()),
-        commands::delete_entries(stream, notices),
+        commands::delete_entries(stream, notices.iter().copied()),
+        commands::acknowledge(stream, &place.group, notices),
     ];
     if take_over(inbox).await? {
         // The others are for somebody who wants them.

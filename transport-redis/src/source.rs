@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamic_batcher::{Answer, BatchInfo, Consumer, Delivery, Error, ErrorKind, Result};
+use dynamic_batcher::{Answer, Backoff, BatchInfo, Consumer, Delivery, Error, ErrorKind, Result};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -17,6 +17,10 @@ use crate::place::Place;
 use crate::reader;
 use crate::reclaim;
 use crate::request::Caller;
+
+/// The pause before it is tried again to leave doubles from the first to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// One processor's hold on the request stream.
 pub struct RedisConsumer {
@@ -42,7 +46,7 @@ impl RedisConsumer {
     }
 
     /// Gives back what was read and not started: this time does not count as a delivery.
-    async fn give_back(&self, mut deliveries: Vec<RawDelivery>) -> Result<()> {
+    async fn give_back(&self, deliveries: &mut [RawDelivery]) -> Result<()> {
         let held = deliveries.iter().map(|delivery| &delivery.ticket);
         let held = held.filter(|ticket| self.inbox.is_held(ticket.hold));
         let entries = held.map(|ticket| (ticket.id(), ticket.deliveries.saturating_sub(1)));
@@ -50,6 +54,26 @@ impl RedisConsumer {
         let tickets = deliveries.iter_mut().map(|delivery| &mut delivery.ticket);
         tickets.for_each(RedisTicket::settle);
         Ok(())
+    }
+
+    /// Gives back what is here, waits for Python callers to see what was answered, and goes.
+    async fn leave(&self, unread: &mut Vec<RawDelivery>) -> Result<()> {
+        let inbox = &self.inbox;
+        let place = &inbox.place;
+        // A read that was cut off may have taken entries that nobody here has seen.
+        reader::take_own_pending(inbox).await?;
+        unread.extend(inbox.stop());
+        self.give_back(unread).await?;
+        unread.clear();
+        reclaim::give_back_dropped(inbox).await?;
+        while !reclaim::acknowledge_seen(inbox).await? {
+            sleep(Duration::from_millis(20)).await;
+        }
+        let streams = [(&place.request_stream, false), (&place.again_stream, true)];
+        let leave = streams.map(|(stream, notices)| {
+            commands::leave(stream, &place.group, &place.consumer, notices)
+        });
+        send_accepted(&*place.client, &leave).await
     }
 
     /// Starts the tasks on the current runtime, the first time.
@@ -153,27 +177,20 @@ impl Consumer<Vec<u8>, Vec<u8>> for RedisConsumer {
         Ok(())
     }
 
-    async fn release(&self, deliveries: Vec<RawDelivery>) -> Result<()> {
-        self.give_back(deliveries).await
+    async fn release(&self, mut deliveries: Vec<RawDelivery>) -> Result<()> {
+        self.give_back(&mut deliveries).await
     }
 
     async fn detach(self) -> Result<()> {
-        let inbox = &self.inbox;
-        let place = &inbox.place;
-        let mut unread = inbox.stop();
-        // A read that was cut off may have taken entries that nobody here has seen.
-        reader::take_own_pending(inbox).await?;
-        unread.extend(inbox.stop());
-        self.give_back(unread.into()).await?;
-        reclaim::give_back_dropped(inbox).await?;
-        while !reclaim::acknowledge_seen(inbox).await? {
-            sleep(Duration::from_millis(20)).await;
+        let mut unread = Vec::from(self.inbox.stop());
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        loop {
+            match self.leave(&mut unread).await {
+                // The processor says when it is too late.
+                Err(error) if error.is_retryable() => sleep(backoff.next_pause()).await,
+                left => return left,
+            }
         }
-        let streams = [(&place.request_stream, false), (&place.again_stream, true)];
-        let leave = streams.map(|(stream, notices)| {
-            commands::leave(stream, &place.group, &place.consumer, notices)
-        });
-        send_accepted(&*place.client, &leave).await
     }
 }
 

@@ -56,7 +56,6 @@ with_both_clients! {
     network::a_stalled_network_holds_up_no_timeout,
     network::connections_that_fall_silent_are_replaced,
     network::a_notice_that_a_cut_connection_has_swallowed_is_taken,
-    #[ignore = "fails: each connection begins the interval anew, so that answers find no stream"]
     network::a_reply_stream_is_kept_however_often_connections_are_cut,
     callers::a_killed_caller_leaves_nothing,
     callers::dropped_calls_are_not_started_and_the_others_are_answered,
