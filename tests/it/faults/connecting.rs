@@ -1,12 +1,17 @@
 //! What a server refuses: a typed error, soon, that says what to change.
 
-use std::time::Instant;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use dynamic_batcher::ErrorKind;
-use dynamic_batcher_redis::RedisConfig;
+use dynamic_batcher::{BatchPolicy, BatchProcessor, Batcher, ErrorKind, WhenIdle};
+use dynamic_batcher_conformance::faults::{Act, Done, Job, serve};
+use dynamic_batcher_redis::{RedisConfig, RedisTransport};
 
-use crate::rig::{Client, Rig, SOON, kind};
+use crate::rig::{Client, LIMIT, PATIENCE, Rig, SOON, ends, eventually, kind};
 
+/// Says what users need.
+const MANUAL: &str = include_str!("../../../transport-redis/docs/production.md");
 const LOGIN: [&str; 2] = ["limited", "secret"];
 
 fn limited(rig: &Rig, rules: &str) -> RedisConfig {
@@ -51,7 +56,7 @@ pub(crate) async fn a_permission_taken_away_is_told_soon(client: Client) {
     let config = limited(&rig, "~* +@all");
     let processor = rig.processor().await;
     let transport = rig.client.connect(config).await.expect("it may");
-    let caller = std::sync::Arc::new(dynamic_batcher::Batcher::new(transport));
+    let caller = Arc::new(Batcher::new(transport));
     assert_eq!(kind(&rig.call(&caller).await), "Ok");
     rig.probe
         .say::<()>("ACL SETUSER limited -xadd -eval -evalsha");
@@ -62,4 +67,101 @@ pub(crate) async fn a_permission_taken_away_is_told_soon(client: Client) {
     assert_eq!(kind(&rig.call(&caller).await), "Ok");
     drop(caller);
     rig.end(vec![processor]).await;
+}
+
+/// All that callers, processors and who looks at dead letters can come to send, and the server has
+/// refused none of it.
+pub(crate) async fn what_the_manual_permits_is_enough(client: Client) {
+    let rig = Rig::new(client);
+    let users = MANUAL
+        .lines()
+        .filter(|line| line.starts_with("ACL SETUSER"));
+    users.for_each(|line| rig.probe.say(line));
+    let config = |user| rig.config().redis().username(user).password("change-me");
+    let transport = client.connect(config("processor")).await.expect("it may");
+    let caller = client.connect(config("caller")).await.expect("it may");
+    let caller: Arc<Batcher<Job, Done>> = Arc::new(Batcher::new(caller));
+
+    let expired = rig.begin_one(&caller, rig.job(), Duration::from_millis(200));
+    assert_eq!(kind(&expired.await.expect("no panic")), "Timeout");
+    answer_as_python_does(&rig, &caller).await;
+    // Three that others had: the last one as often as is permitted.
+    let taken_over = rig.begin(&caller, 2, PATIENCE);
+    eventually("they are sent", || rig.probe.length("request") == 2).await;
+    rig.probe
+        .say::<String>(r#"XADD request * body {"values":[1]}"#);
+    let read = "XREADGROUP GROUP processor rust-dead STREAMS request >";
+    rig.probe.say::<redis::Value>(read);
+    let pending: Vec<(String, String, i64, i64)> =
+        rig.probe.say("XPENDING request processor - + 9");
+    for ((id, ..), deliveries) in pending.into_iter().zip([1, 1, 20]) {
+        let claim = format!("XCLAIM request processor rust-dead 0 {id} IDLE 100000");
+        let claim = format!("{claim} RETRYCOUNT {deliveries} JUSTID");
+        rig.probe.say::<redis::Value>(&claim);
+    }
+
+    let processor = process(&transport);
+    for end in ends(taken_over).await {
+        assert_eq!(kind(&end), "Ok", "{end:?}");
+    }
+    let dead = transport.dead_letters();
+    eventually("one is dead", || rig.probe.length("{request}:dead") == 1).await;
+    let letters = dead.list(None, NonZeroUsize::MIN).await.expect("it may");
+    let id = dead.replay(&letters[0].id).await.expect("it may");
+    let id = id.expect("it was there");
+    let there = || rig.probe.say::<i64>(&format!("EXISTS {id}")) == 1;
+    eventually("the python caller is answered", there).await;
+    rig.probe.say::<i64>(&format!("DEL {id}"));
+    // Nobody can be told of this one.
+    rig.probe.say::<String>("XADD request * body 1 v 1");
+    eventually("it is dead", || rig.probe.length("{request}:dead") == 1).await;
+    let letters = dead.list(None, NonZeroUsize::MIN).await.expect("it may");
+    assert!(dead.remove(&letters[0].id).await.expect("it may"));
+    assert_eq!(dead.count().await.expect("it may"), 0);
+    // Longer than a lease, and than it takes until a caller looks whether its request is lost.
+    let end = rig.act(&caller, Act::Sleep(2_500)).await;
+    assert_eq!(kind(&end), "Ok", "{end:?}");
+
+    let hanging = rig.begin_one(&caller, rig.job().act(Act::Hang), PATIENCE);
+    eventually("it runs", || rig.probe.length("request") == 1).await;
+    let behind = rig.begin(&caller, 10, PATIENCE);
+    eventually("they are sent", || rig.probe.length("request") == 11).await;
+    drop(processor.drain(Duration::from_millis(200)).await);
+    hanging.abort();
+    eventually("it is withdrawn", || rig.probe.length("request") == 10).await;
+    let processor = process(&transport);
+    for end in ends(behind).await {
+        assert_eq!(kind(&end), "Ok", "{end:?}");
+    }
+    drop(caller);
+    // The consumers of the dead are removed too.
+    rig.probe.is_clean(1, LIMIT).await;
+    processor.drain(LIMIT).await.expect("it ends");
+    rig.probe.is_clean(0, LIMIT).await;
+    let refused: Vec<redis::Value> = rig.probe.say("ACL LOG");
+    assert!(refused.is_empty(), "{refused:#?}");
+}
+
+fn process(transport: &RedisTransport) -> BatchProcessor<Job, Done> {
+    let policy = BatchPolicy::default().when_idle(WhenIdle::Run);
+    BatchProcessor::spawn(transport.clone(), policy, |batch: Vec<Job>| {
+        serve(batch, Duration::ZERO)
+    })
+}
+
+async fn answer_as_python_does(rig: &Rig, caller: &Arc<Batcher<Job, Done>>) {
+    let job = rig.job();
+    let body = serde_json::to_string(&Done::to(job.id())).expect("a number");
+    let begun = rig.begin_one(caller, job, PATIENCE);
+    eventually("it is sent", || rig.probe.length("request") == 1).await;
+    let read = "XREADGROUP GROUP processor processor STREAMS request >";
+    rig.probe.say::<redis::Value>(read);
+    let pending: Vec<(String, String, i64, i64)> =
+        rig.probe.say("XPENDING request processor - + 1");
+    let id = &pending[0].0;
+    rig.probe.say::<()>(&format!("SET {id} {body} EX 600"));
+    rig.probe.say::<i64>(&format!("XDEL request {id}"));
+    assert_eq!(kind(&begun.await.expect("no panic")), "Ok");
+    rig.probe
+        .say::<i64>("XGROUP DELCONSUMER request processor processor");
 }

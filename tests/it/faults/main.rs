@@ -63,6 +63,7 @@ with_both_clients! {
     connecting::a_forbidden_command_or_key_is_refused,
     connecting::a_key_of_another_type_is_refused,
     connecting::a_permission_taken_away_is_told_soon,
+    connecting::what_the_manual_permits_is_enough,
     garbage::what_nobody_should_write_fails_alone,
     garbage::a_processor_answers_nowhere_outside_its_names,
     draining::a_drain_under_load_ends_in_time_and_loses_nothing,
