@@ -94,7 +94,12 @@
 //!
 //! **At least once.** A request runs once, or, after its processor died or lost its lease, again:
 //! [`BatchContext::attempt`] tells a handler whose effects are not idempotent. (Isolation runs it
-//! again too, on the same attempt.)
+//! again too, on the same attempt.) One that was delivered as often as the transport permits without
+//! an answer is given up, with [`ErrorKind::Undeliverable`].
+//!
+//! **Overload is refused.** A transport whose queue is bounded lets no more in than it may hold: the
+//! others get [`ErrorKind::QueueFull`], which says [when](Error::retry_after) to come back, or wait,
+//! as [`OnFull`] says.
 //!
 //! **Order.** Within a batch requests stand in the order in which they came. Batches start in that
 //! order too, and with more than one instance or processor they may end in any. Requests that were
@@ -102,7 +107,8 @@
 //! own, ahead of the open one.
 //!
 //! **Cancellation.** Dropping the future of a send abandons its request: if no handler has started
-//! on it, none will, and it takes no place in a batch; if one has, its output is dropped. The
+//! on it, none will, and it takes no place in a batch; if one has, its output is dropped. (Between
+//! processes a processor is not told of what it has read already: that may still run.) The
 //! futures of [`BatchProcessor::ready`], [`ended`](BatchProcessor::ended) and
 //! [`drain`](BatchProcessor::drain) can be dropped at any time; a drain goes on all the same.
 //! Dropping a [`BatchProcessor`] stops it, dropping a [`ProcessorTask`] kills it: either way what

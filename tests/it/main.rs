@@ -4,6 +4,7 @@ mod bytes;
 mod facts;
 mod faulty;
 mod fixtures;
+mod guarantees;
 mod handles;
 mod self_test;
 mod ui;

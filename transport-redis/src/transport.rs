@@ -168,8 +168,9 @@ impl Source<Vec<u8>, Vec<u8>> for RedisWire {
 ///
 /// # Delivery
 ///
-/// At least once: a request whose processor died is taken over by another after 30 s, and then it
-/// may run a second time. Its caller has one outcome all the same.
+/// At least once: a request whose processor died is taken over by another when its
+/// [`lease`](RedisConfig#structfield.lease) has run out, and then it may run a second time. Its caller
+/// has one outcome all the same. See the page of [guarantees](crate::guarantees).
 ///
 /// # Deadlines
 ///
@@ -213,7 +214,7 @@ impl RedisTransport {
 
     /// As [`connect`](Self::connect), with the options of a client of the crate `redis`: TLS, an ACL
     /// user, a unix socket, as that crate has them. The transport opens connections of its own with
-    /// them; of `config` the names alone count.
+    /// them; of `config` all counts but the address and the login.
     ///
     /// # Errors
     ///
@@ -236,7 +237,8 @@ impl RedisTransport {
     }
 
     /// As [`connect_fred`](Self::connect_fred), with the options of a client of the crate `fred`.
-    /// The transport opens connections of its own with them; of `config` the names alone count.
+    /// The transport opens connections of its own with them; of `config` all counts but the address
+    /// and the login.
     ///
     /// # Errors
     ///
