@@ -19,6 +19,10 @@ pub(crate) mod fred;
 #[cfg(feature = "client-redis")]
 pub(crate) mod redis;
 #[cfg(test)]
+mod repeating;
+#[cfg(test)]
+pub(crate) mod scripted;
+#[cfg(test)]
 mod tests;
 
 /// One client of one server.

@@ -243,3 +243,6 @@ fn put_back(line: &mut VecDeque<Request>, again: Vec<Request>) {
             .sort_unstable_by_key(|request| request.idem);
     }
 }
+
+#[cfg(test)]
+mod tests;
