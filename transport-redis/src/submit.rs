@@ -156,8 +156,13 @@ impl Submitter {
             .retain_waiting(&mut requests, |request| request.idem);
         let mut sent = Sent::default();
         let (added, deleted) = join(self.add(&requests), self.delete(&delete)).await;
-        if deleted.is_err() {
-            sent.delete = delete;
+        match deleted {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::Connection => {
+                sent.delete = delete;
+                sent.why = Some(Again::Failed(error));
+            }
+            Err(error) => tracing::warn!("entries that nobody waits for stay: {error}"),
         }
         match added {
             Ok(Admitted::Ids(ids)) => {

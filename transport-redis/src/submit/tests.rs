@@ -67,6 +67,11 @@ impl Caller {
         self.submissions.send(Submission::Add(request)).unwrap();
     }
 
+    fn delete(&self, id: &str) {
+        let id = StreamId::parse(id.as_bytes()).unwrap();
+        self.submissions.send(Submission::Delete(id)).unwrap();
+    }
+
     fn calls<const N: usize>(&self) -> [oneshot::Receiver<Outcome>; N] {
         std::array::from_fn(|_| self.call())
     }
@@ -141,6 +146,24 @@ async fn the_entry_of_a_call_that_was_dropped_on_its_way_is_deleted_when_its_id_
     let sent = caller.line.next().await;
     assert_eq!(sent.lines(), ["XDEL request 2-1"]);
     sent.answer([Value::Int(1)]);
+    caller.line.is_silent_for(TIMEOUT).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn deletions_that_fail_are_repeated_with_pauses_and_not_for_ever() {
+    let mut caller = start(OnFull::Reject).await;
+    caller.delete("1-0");
+    let start = Instant::now();
+    let mut attempts = 0;
+    while start.elapsed() < PATIENCE {
+        drop(caller.line.next().await);
+        attempts += 1;
+        assert!(attempts < 100, "without a pause");
+    }
+    caller.line.is_silent_for(TIMEOUT).await;
+    // Where they are refused they would be the next time as well.
+    caller.delete("1-0");
+    caller.line.next().await.answer([refused("NOPERM")]);
     caller.line.is_silent_for(TIMEOUT).await;
 }
 
