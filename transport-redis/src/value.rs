@@ -26,21 +26,23 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    /// Splits the text of an error reply, for a client crate that does not.
-    #[cfg(feature = "client-fred")]
+    /// Reads the text of an error reply.
     pub(crate) fn new(text: &str) -> Self {
+        // What a script has run into, Redis 6 puts behind words of its own.
+        let text = match text.strip_prefix("ERR Error running script") {
+            Some(script) => script.split_once(": -").map_or(text, |(_, reply)| reply),
+            None => text,
+        };
         let (code, message) = text.split_once(' ').unwrap_or((text, ""));
         Self {
             code: code.to_owned(),
             message: message.to_owned(),
         }
     }
-}
 
-impl Refusal {
-    /// The server's memory is full. A script that runs into that itself says so in its own words.
+    /// The server's memory is full.
     pub(crate) fn is_out_of_memory(&self) -> bool {
-        self.code == "OOM" || self.message.contains("OOM command not allowed")
+        self.code == "OOM"
     }
 
     /// Whether it passes by itself; of the others somebody has to change something.
@@ -135,5 +137,33 @@ impl From<Refusal> for Error {
             false => ErrorKind::Config,
         };
         Self::new(kind, refusal.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_script_has_run_into_is_read_as_if_it_had_been_answered_itself() {
+        let script = "Error running script (call to f_27672c): @user_script:1: @user_script: 1: ";
+        for (reply, passes) in [
+            (
+                "READONLY You can't write against a read only replica.",
+                true,
+            ),
+            (
+                "OOM command not allowed when used memory > 'maxmemory'.",
+                true,
+            ),
+            ("WRONGTYPE Operation against a key", false),
+        ] {
+            let refusal = Refusal::new(&format!("ERR {script}-{reply}"));
+            assert_eq!(refusal, Refusal::new(reply));
+            assert_eq!(refusal.passes(), passes, "{refusal}");
+        }
+        let own = Refusal::new(&format!("ERR {script}attempt to compare nil with number"));
+        assert_eq!(own.code, "ERR");
+        assert!(own.message.ends_with("nil with number"), "{own}");
     }
 }

@@ -153,10 +153,10 @@ impl From<redis::Value> for Value {
             }
             Reply::Map(pairs) => list(pairs.into_iter().flat_map(<[Reply; 2]>::from).collect()),
             Reply::Attribute { data, .. } => (*data).into(),
-            Reply::ServerError(error) => Self::Refused(Refusal {
-                code: error.code().to_owned(),
-                message: error.details().unwrap_or_default().to_owned(),
-            }),
+            Reply::ServerError(error) => {
+                let details = error.details().unwrap_or_default();
+                Self::Refused(Refusal::new(&format!("{} {details}", error.code())))
+            }
             // A big number, whose type depends on the crate's features, and what may come: nothing
             // that any command of ours is answered with, and text that is no number of theirs.
             other => Self::Text(format!("{other:?}").into_bytes()),

@@ -248,11 +248,9 @@ async fn of_a_partly_admitted_pipeline_the_first_are_in_and_the_rest_refused() {
 #[tokio::test(start_paused = true)]
 async fn full_memory_is_a_full_queue_however_the_server_says_it() {
     let by_itself = refused("OOM");
-    let in_a_script = Value::Refused(Refusal {
-        code: "ERR".into(),
-        message: "Error running script: -OOM command not allowed when used memory > 'maxmemory'"
-            .into(),
-    });
+    let in_a_script = Value::Refused(Refusal::new(
+        "ERR Error running script: -OOM command not allowed when used memory > 'maxmemory'",
+    ));
     for refusal in [by_itself, in_a_script] {
         let mut caller = start(OnFull::Reject).await;
         let call = caller.call();
