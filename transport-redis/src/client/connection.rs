@@ -34,7 +34,7 @@ pub(crate) trait Connection: Sized + Send + Sync + 'static {
 }
 
 /// A client: its options, and the connection that everybody shares, which the first to need one
-/// opens and the first to see it fail puts away.
+/// opens and the first to see it fail, or lead to a replica, puts away.
 pub(crate) struct Shared<C: Connection> {
     options: C::Options,
     slot: Mutex<Slot<C>>,
@@ -102,7 +102,12 @@ impl<C: Connection> Client for Shared<C> {
     async fn send(&self, commands: &[Command]) -> Result<Vec<Value>> {
         let connection = self.connection().await?;
         let replies = within(REPLY_LIMIT, "no reply", connection.send(commands)).await;
-        if replies.is_err() {
+        // After a failover what was the primary is a replica, and the address leads to the new one.
+        let leave = match &replies {
+            Ok(replies) => replies.iter().any(is_read_only),
+            Err(_) => true,
+        };
+        if leave {
             self.put_away(&connection).await;
         }
         replies
@@ -111,6 +116,10 @@ impl<C: Connection> Client for Shared<C> {
     async fn dedicated(&self) -> Result<Box<dyn Dedicated>> {
         Ok(Box::new(Own(open::<C>(&self.options).await?)))
     }
+}
+
+fn is_read_only(reply: &Value) -> bool {
+    matches!(reply, Value::Refused(refusal) if refusal.code == "READONLY")
 }
 
 struct Own<C>(C);
@@ -153,3 +162,6 @@ async fn within<T>(
         )),
     }
 }
+
+#[cfg(test)]
+mod tests;
