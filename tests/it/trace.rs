@@ -159,8 +159,8 @@ pub(crate) async fn the_steps_of_a_request_from_rust_to_rust(peers: Peers) {
     assert!(reply.starts_with(&start), "{reply}");
     assert!(reply.ends_with(r#" 1 +{"sum":8}"#), "{reply}");
     let expected = [
-        "Rust: XACK request processor <id>",
         "Rust: XDEL request <id>",
+        "Rust: XACK request processor <id>",
     ];
     assert_eq!(rest, expected);
     drop(batcher);
