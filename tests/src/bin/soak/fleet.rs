@@ -148,8 +148,7 @@ impl Fleet {
         self.killed.push(killed);
     }
 
-    /// Notes what peers have said, and how much memory they take. A peer that could not connect has
-    /// ended, and is replaced.
+    /// Notes what peers have said.
     pub(crate) fn hear(&mut self) {
         for processor in &self.processors {
             drop(processor.take_said());
@@ -164,6 +163,11 @@ impl Fleet {
                 }
             }
         }
+    }
+
+    /// Notes from time to time how much memory peers take. A peer that could not connect has ended,
+    /// and is replaced.
+    pub(crate) fn tend(&mut self) {
         if self.measured.elapsed() >= Duration::from_millis(500) {
             self.measured = Instant::now();
             self.measure();

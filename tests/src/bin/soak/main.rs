@@ -97,6 +97,7 @@ async fn soak(options: &Options) -> Result<Report, Box<dyn Error>> {
     while start.elapsed() < options.time {
         trouble.make(&mut fleet);
         fleet.hear();
+        fleet.tend();
         sleep(Duration::from_millis(20)).await;
     }
     trouble.end(&mut fleet);
