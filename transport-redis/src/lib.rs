@@ -29,7 +29,8 @@
 //! TLS is a feature of the client crate: name that crate beside this one, with the feature of the
 //! kind of TLS that you use (`tokio-rustls-comp` and others of `redis`, `enable-rustls` and others of
 //! `fred`), and a URL `rediss://…` works. Certificates of your own, and whatever else a client crate's
-//! options offer, come with a client of yours: [`RedisTransport::with_redis`] takes its options.
+//! options offer, come with a client of yours: [`RedisTransport::with_redis`] takes its options, and
+//! [`RedisTransport::with_redis_found`] asks for them before each connection, as Sentinel needs it.
 //!
 //! # Leases, and requests that are given up
 //!

@@ -225,6 +225,40 @@ impl RedisTransport {
         Self::open(Arc::new(client), config).await
     }
 
+    /// As [`with_redis`](Self::with_redis), with the client that `find` gives, which is asked anew
+    /// before each connection: for a server whose address changes, as behind Sentinel.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect), and what `find` fails with.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use dynamic_batcher_redis::{RedisConfig, RedisTransport};
+    ///
+    /// /// Asks Sentinel: `SentinelClient::async_get_client`, with the feature `sentinel` of `redis`.
+    /// async fn primary() -> redis::RedisResult<redis::Client> {
+    ///     redis::Client::open("redis://10.0.0.7")
+    /// }
+    ///
+    /// # async fn example() -> dynamic_batcher::Result<()> {
+    /// let config = RedisConfig::from_env()?;
+    /// let transport = RedisTransport::with_redis_found(primary, config).await?;
+    /// # let _ = transport;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "client-redis")]
+    pub async fn with_redis_found<F, Found>(find: F, config: RedisConfig) -> Result<Self>
+    where
+        F: Fn() -> Found + Send + Sync + 'static,
+        Found: Future<Output = redis::RedisResult<redis::Client>> + Send + 'static,
+    {
+        let client = crate::client::redis::RedisClient::find(find).await?;
+        Self::open(Arc::new(client), config).await
+    }
+
     /// Connects through the crate `fred`, with JSON.
     ///
     /// # Errors

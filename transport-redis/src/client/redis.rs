@@ -2,9 +2,12 @@
 
 use async_trait::async_trait;
 use dynamic_batcher::{Error, ErrorKind, Result};
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, ready};
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo,
+    AsyncConnectionConfig, ConnectionAddr, IntoConnectionInfo, ProtocolVersion,
+    RedisConnectionInfo, RedisResult,
 };
 
 use super::connection::{Connection, Shared};
@@ -14,19 +17,35 @@ use crate::value::{Refusal, Value};
 
 pub(crate) type RedisClient = Shared<Multiplexed>;
 
+/// Finds the server for the next connection: a client with its address and options.
+type Find = Box<dyn Fn() -> BoxFuture<'static, RedisResult<redis::Client>> + Send + Sync>;
+
 impl RedisClient {
     /// Connects with the options of a client: connections of its own.
     pub(crate) async fn connect(client: redis::Client) -> Result<Self> {
-        let info = client.get_connection_info().clone();
-        // A command is small and waited for: without this it may wait for the answer to the one
-        // before it, for as long as 40 ms.
-        let tcp = info.tcp_settings().clone().set_nodelay(true);
-        // The other version would answer with maps where this one has lists.
-        let login = info.redis_settings().clone();
-        let login = login.set_protocol(ProtocolVersion::RESP2);
-        let info = info.set_tcp_settings(tcp).set_redis_settings(login);
-        Self::open(redis::Client::open(info).map_err(not_opened)?).await
+        Self::open(Box::new(move || ready(Ok(client.clone())).boxed())).await
     }
+
+    /// Connects with the options of the client that is found for each connection.
+    pub(crate) async fn find<F, Found>(find: F) -> Result<Self>
+    where
+        F: Fn() -> Found + Send + Sync + 'static,
+        Found: Future<Output = RedisResult<redis::Client>> + Send + 'static,
+    {
+        Self::open(Box::new(move || find().boxed())).await
+    }
+}
+
+/// The client with the options that do not depend on taste.
+fn adapted(client: &redis::Client) -> RedisResult<redis::Client> {
+    let info = client.get_connection_info().clone();
+    // A command is small and waited for: without this it may wait for the answer to the one before
+    // it, for as long as 40 ms.
+    let tcp = info.tcp_settings().clone().set_nodelay(true);
+    // The other version would answer with maps where this one has lists.
+    let login = info.redis_settings().clone();
+    let login = login.set_protocol(ProtocolVersion::RESP2);
+    redis::Client::open(info.set_tcp_settings(tcp).set_redis_settings(login))
 }
 
 /// The options that a configuration stands for.
@@ -59,9 +78,11 @@ pub(crate) struct Multiplexed(MultiplexedConnection);
 
 #[async_trait]
 impl Connection for Multiplexed {
-    type Options = redis::Client;
+    type Options = Find;
 
-    async fn open(client: &redis::Client) -> Result<Self> {
+    async fn open(find: &Find) -> Result<Self> {
+        let client = find().await.map_err(not_opened)?;
+        let client = adapted(&client).map_err(not_opened)?;
         // The crate's own limits are off, ours are for both clients: half a second for a reply, as
         // it has by default, is less than a server takes to write a snapshot on a slow disk.
         let config = AsyncConnectionConfig::new()

@@ -131,3 +131,35 @@ pub(super) async fn tls_without_the_client_crates_feature_is_refused<C: Connect>
     let error = refused::<C>(&config(&server).tls(true), ErrorKind::Config).await;
     assert!(error.to_string().contains("TLS"), "{error}");
 }
+
+/// The address is asked for anew, and a replica that was the primary is left.
+#[cfg(feature = "client-redis")]
+#[tokio::test]
+async fn after_a_failover_the_new_primary_is_found() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU16, Ordering};
+
+    use crate::client::Client as _;
+    use crate::client::redis::RedisClient;
+    use crate::command::Command;
+
+    let (first, second) = (RedisServer::start(None), RedisServer::start(None));
+    let primary = Arc::new(AtomicU16::new(first.port()));
+    let client = RedisClient::find({
+        let primary = Arc::clone(&primary);
+        move || {
+            let port = primary.load(Ordering::Relaxed);
+            async move { ::redis::Client::open(format!("redis://127.0.0.1:{port}")) }
+        }
+    });
+    let client = client.await.unwrap();
+    let follow = Command::new("REPLICAOF").arg("127.0.0.1");
+    one(&client, follow.number(second.port())).await;
+    primary.store(second.port(), Ordering::Relaxed);
+    let refused = one(&client, line("SET a 1")).await.accepted().unwrap_err();
+    assert!(refused.to_string().contains("READONLY"), "{refused}");
+    assert!(refused.is_retryable());
+    assert_eq!(one(&client, line("SET a 1")).await, text("OK"));
+    let mut own = client.dedicated().await.unwrap();
+    assert_eq!(own.send(line("GET a"), LIMIT).await.unwrap(), text("1"));
+}
