@@ -81,6 +81,12 @@ impl Peers {
         (attempts, processor)
     }
 
+    /// How many clients wait in a blocking read.
+    fn blocked(&self) -> usize {
+        let clients: String = self.ask(&command("CLIENT LIST TYPE normal"));
+        clients.matches(" flags=b ").count()
+    }
+
     async fn dead_letters(&self) -> DeadLetters {
         self.transport().await.dead_letters()
     }
@@ -98,6 +104,26 @@ pub(crate) async fn what_a_dead_processor_had_is_run_in_a_batch(peers: Peers) {
     let (attempts, processor) = peers.counting().await;
     all_answered(sendings).await;
     assert_eq!(attempts.seen(), [vec![2; 8]]);
+    peers.drain(processor).await;
+}
+
+/// Only a lease that ran out does.
+pub(crate) async fn a_lost_connection_does_not_count_as_a_delivery(peers: Peers) {
+    let attempts = Attempts::default();
+    let transport = peers.transport().await;
+    let window = BatchPolicy::default().batch_time(Duration::from_secs(3));
+    let processor = BatchProcessor::spawn_handler(transport, window, attempts.clone());
+    let batcher = Batcher::new(peers.transport().await).timeout(LIMIT);
+    let sending = tokio::spawn(async move { batcher.send(Values { values: vec![0, 1] }).await });
+    eventually("it is read", || processor.status().waiting == 1).await;
+    // More often than it may be delivered.
+    for _ in 0..5 {
+        let killed: i64 = peers.ask(&command("CLIENT KILL TYPE normal SKIPME yes"));
+        assert!(killed > 0);
+        eventually("they are back", || peers.blocked() > 0).await;
+    }
+    all_answered(vec![sending]).await;
+    assert_eq!(attempts.seen(), [[1]]);
     peers.drain(processor).await;
 }
 

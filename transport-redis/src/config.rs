@@ -335,6 +335,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_does_not_go_together_is_refused_by_name() {
+        let second = Duration::from_secs(1);
+        let good = RedisConfig::default().lease(second).grace(second);
+        assert!(good.check().is_ok());
+        let short = good.clone().lease(Duration::from_millis(99));
+        let before = good.grace(Duration::from_millis(999));
+        for (config, named) in [(short, "`lease` is 99ms"), (before, "`grace` is 999ms")] {
+            let error = config.check().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.to_string().contains(named), "{error}");
+        }
+    }
+
+    #[test]
     fn the_password_is_not_shown() {
         let shown = format!("{:?}", RedisConfig::default().password("hunter2"));
         assert!(!shown.contains("hunter2"), "{shown}");
