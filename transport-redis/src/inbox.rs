@@ -25,7 +25,8 @@ pub(crate) struct Inbox {
     pub(crate) readable: Notify,
     /// Something is wanted.
     pub(crate) wanted: Notify,
-    /// Nothing is held any more, and a request on its last delivery may be taken.
+    /// Nothing is held any more, something is wanted, and a request on its last delivery may be
+    /// taken.
     pub(crate) emptied: Notify,
     /// Held while it is found out what is pending on this consumer or to be taken over: what one way
     /// has just delivered, and is answered at once, the other would deliver again.
@@ -106,6 +107,7 @@ impl Inbox {
         }
         let count = state.ready.len().min(max);
         state.wanted = if count == 0 { max } else { 0 };
+        self.ask_for_last(&state);
         Ok(state.ready.drain(..count).collect())
     }
 
@@ -122,15 +124,21 @@ impl Inbox {
         }
     }
 
+    /// Wakes who takes over when a request on its last delivery can be taken now, or nothing keeps
+    /// the reading from going on.
+    fn ask_for_last(&self, state: &State) {
+        if state.quiet && state.held.is_empty() && state.wanted > 0 {
+            self.emptied.notify_one();
+        }
+    }
+
     fn forget(&self, state: &mut State, Hold { id, serial }: Hold) -> bool {
         let held = state.held.get(&id);
         if held.is_none_or(|held| held.serial != serial) {
             return false;
         }
         state.held.remove(&id);
-        if state.quiet && state.held.is_empty() {
-            self.emptied.notify_one();
-        }
+        self.ask_for_last(state);
         true
     }
 
@@ -182,9 +190,7 @@ impl Inbox {
     fn lost(&self, state: &mut State, any: bool) {
         if any {
             self.has_lost.store(true, Ordering::Release);
-            if state.quiet && state.held.is_empty() {
-                self.emptied.notify_one();
-            }
+            self.ask_for_last(state);
         }
     }
 
@@ -203,18 +209,39 @@ impl Inbox {
         (state.wanted, !state.held.is_empty())
     }
 
-    /// Notes whether a request on its last delivery waits or is held.
-    pub(crate) fn set_quiet(&self, quiet: bool) {
-        let was = std::mem::replace(&mut self.lock().quiet, quiet);
+    /// Takes in entries that were read, each with the number of its delivery.
+    pub(crate) fn deliver(self: &Arc<Self>, entries: impl IntoIterator<Item = (Entry, u32)>) {
+        self.take_in(&mut self.lock(), entries);
+        self.readable.notify_one();
+    }
+
+    /// Takes in entries that were taken over, and whether any wait for their last delivery.
+    pub(crate) fn deliver_taken(
+        self: &Arc<Self>,
+        entries: impl IntoIterator<Item = (Entry, u32)>,
+        last_waits: bool,
+    ) {
+        let mut state = self.lock();
+        self.take_in(&mut state, entries);
+        // To the server, one that is held is like any other.
+        let mut held = state.held.values();
+        let quiet = last_waits || held.any(|held| self.place.is_last(held.deliveries));
+        let was = std::mem::replace(&mut state.quiet, quiet);
+        // What was held when the server was asked may have been answered meanwhile.
+        self.ask_for_last(&state);
+        drop(state);
         if was && !quiet {
             self.wanted.notify_one();
         }
+        self.readable.notify_one();
     }
 
-    /// Takes in entries that were read or taken over, each with the number of its delivery.
-    pub(crate) fn deliver(self: &Arc<Self>, entries: impl IntoIterator<Item = (Entry, u32)>) {
+    fn take_in(
+        self: &Arc<Self>,
+        state: &mut State,
+        entries: impl IntoIterator<Item = (Entry, u32)>,
+    ) {
         let place = &self.place;
-        let mut state = self.lock();
         for (entry, deliveries) in entries {
             let id = entry.id;
             if state.held.contains_key(&id) {
@@ -242,8 +269,6 @@ impl Inbox {
             state.wanted = state.wanted.saturating_sub(1);
             state.ready.push_back(Delivery::new(payload, ticket, meta));
         }
-        drop(state);
-        self.readable.notify_one();
     }
 
     /// Nothing will be read any more.

@@ -85,9 +85,9 @@ async fn take_over(inbox: &Arc<Inbox>) -> Result<bool> {
         .into_iter()
         .map(|each| exhausted(place, each));
     let exhausted = exhausted.collect::<Result<Vec<_>>>()?;
-    inbox.set_quiet(next().int()? > 0);
+    let last_waits = next().int()? > 0;
     let count = taken.len();
-    inbox.deliver(taken);
+    inbox.deliver_taken(taken, last_waits);
     if !exhausted.is_empty() {
         dead::give_up(place, exhausted).await?;
     }

@@ -33,7 +33,7 @@ pub(crate) type RawDelivery = Delivery<Vec<u8>, RedisTicket>;
 pub struct RedisTicket {
     pub(crate) caller: Caller,
     pub(crate) deliveries: u32,
-    hold: Hold,
+    pub(crate) hold: Hold,
     /// `None` once it was answered or given back.
     inbox: Option<Arc<Inbox>>,
 }
@@ -215,3 +215,6 @@ impl fmt::Debug for RedisTicket {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

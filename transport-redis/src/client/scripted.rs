@@ -40,8 +40,6 @@ pub(crate) struct Line(mpsc::UnboundedReceiver<Sent>);
 /// Commands that wait for their replies. Dropped, their connection has failed.
 pub(crate) struct Sent {
     pub(crate) commands: Vec<Command>,
-    /// Whether they came on a connection of their own.
-    pub(crate) dedicated: bool,
     replies: oneshot::Sender<Vec<Value>>,
 }
 
@@ -63,14 +61,9 @@ impl Scripted {
     async fn pass(
         wire: &mpsc::UnboundedSender<Sent>,
         commands: Vec<Command>,
-        dedicated: bool,
     ) -> Result<Vec<Value>> {
         let (replies, replied) = oneshot::channel();
-        let sent = Sent {
-            commands,
-            dedicated,
-            replies,
-        };
+        let sent = Sent { commands, replies };
         // Where the test has ended nobody minds.
         let _ = wire.send(sent);
         replied
@@ -86,7 +79,7 @@ impl Client for Scripted {
         if let Some(replies) = routine.collect() {
             return Ok(replies);
         }
-        Self::pass(&self.wire, commands.to_vec(), false).await
+        Self::pass(&self.wire, commands.to_vec()).await
     }
 
     async fn dedicated(&self) -> Result<Box<dyn Dedicated>> {
@@ -99,7 +92,7 @@ struct Own(mpsc::UnboundedSender<Sent>);
 #[async_trait]
 impl Dedicated for Own {
     async fn send(&mut self, command: Command, limit: Duration) -> Result<Value> {
-        let reply = timeout(limit, Scripted::pass(&self.0, vec![command], true)).await;
+        let reply = timeout(limit, Scripted::pass(&self.0, vec![command])).await;
         let mut replies =
             reply.map_err(|_| Error::new(ErrorKind::Connection, "no reply in time"))??;
         Ok(replies.pop().unwrap())
@@ -127,11 +120,6 @@ impl Sent {
         assert_eq!(replies.len(), self.commands.len(), "{:?}", self.lines());
         // Who sent it may have gone.
         let _ = self.replies.send(replies);
-    }
-
-    /// Whether somebody still waits for the replies.
-    pub(crate) fn is_awaited(&self) -> bool {
-        !self.replies.is_closed()
     }
 
     /// The commands as text.

@@ -1,0 +1,369 @@
+//! A consumer with both its tasks: what it reads, keeps, gives back and answers, one reply at a time.
+
+mod quiet;
+
+use std::pin::pin;
+
+use super::*;
+use crate::client::scripted::{Line, Scripted, Sent, entry, list, text, texts};
+use crate::clock::Clock;
+use crate::value::Value;
+
+const LEASE: Duration = Duration::from_secs(3);
+/// How often leases are kept.
+const EVERY: Duration = Duration::from_secs(1);
+const REPLY_TO: &str = "{request}:reply:0123456789abcdef";
+
+/// A consumer, and the other end of its connections.
+struct Processor {
+    consumer: RedisConsumer,
+    line: Line,
+    /// A read that nothing has been found for.
+    blocked: Option<Sent>,
+}
+
+impl Processor {
+    /// Its tasks run, and it wants ten requests.
+    async fn start() -> Self {
+        let (client, line) = Scripted::with_routine(|line| match line {
+            "TIME" => Some(texts(["100", "0"])),
+            _ => None,
+        });
+        let clock = Clock::read(&*client).await.unwrap();
+        let consumer = RedisConsumer::new(Place {
+            client,
+            clock,
+            request_stream: "request".into(),
+            again_stream: "again".into(),
+            dead_stream: "dead".into(),
+            reply_prefix: "{request}:reply:".into(),
+            group: "group".into(),
+            consumer: "me".into(),
+            lease: LEASE,
+            grace: 10 * LEASE,
+            max_deliveries: 3,
+            max_dead_letters: 10,
+        });
+        let mut processor = Self {
+            consumer,
+            line,
+            blocked: None,
+        };
+        assert!(processor.recv().await.is_empty());
+        processor.until("XREADGROUP").await;
+        processor
+    }
+
+    /// What is there.
+    async fn recv(&self) -> Vec<RawDelivery> {
+        let mut received = Vec::new();
+        let recv = self.consumer.recv(&mut received, 10, Duration::ZERO);
+        assert!(recv.await.unwrap());
+        received
+    }
+
+    /// The blocked read finds entries with these ids, which are taken.
+    async fn reads(&mut self, ids: &[&str]) -> Vec<RawDelivery> {
+        let blocked = self.blocked.take().expect("nothing is read");
+        blocked.answer([found(ids)]);
+        self.until("XREADGROUP").await;
+        self.recv().await
+    }
+
+    /// Answers as a server does with which nothing happens, until such a command comes. A read that
+    /// blocks is answered by nobody and put aside.
+    async fn until(&mut self, begins: &str) -> Option<Sent> {
+        let end = Instant::now() + 10 * LEASE;
+        loop {
+            assert!(Instant::now() < end, "not sent: {begins}");
+            let sent = self.line.next().await;
+            let line = &sent.lines()[0];
+            let hit = line.starts_with(begins);
+            if line.starts_with("XREADGROUP") {
+                match line.contains(" BLOCK ") {
+                    true => self.blocked = Some(sent),
+                    false => sent.answer([Value::Nil]),
+                }
+                if hit && self.blocked.is_some() {
+                    return None;
+                }
+            } else if hit {
+                return Some(sent);
+            } else {
+                answer(sent);
+            }
+        }
+    }
+
+    async fn next(&mut self, begins: &str) -> Sent {
+        self.until(begins).await.unwrap()
+    }
+
+    /// Answers so for a time; everything that was sent in it.
+    async fn during(&mut self, time: Duration) -> Vec<String> {
+        let end = Instant::now() + time;
+        let mut lines = Vec::new();
+        while let Ok(sent) = tokio::time::timeout_at(end, self.line.next()).await {
+            lines.extend(sent.lines());
+            if sent.lines()[0].contains(" BLOCK ") {
+                self.blocked = Some(sent);
+            } else {
+                answer(sent);
+            }
+        }
+        lines
+    }
+
+    /// Answers a delivery, or several, with `1`; everything that was sent for it.
+    async fn replies(
+        &mut self,
+        batch: Option<Arc<BatchInfo>>,
+        deliveries: impl IntoIterator<Item = RawDelivery>,
+    ) -> Vec<String> {
+        let answers = deliveries.into_iter().map(|delivery| {
+            let outcome = Ok(b"1".to_vec());
+            Answer::new(delivery.ticket, outcome, Duration::ZERO)
+        });
+        let mut replying = pin!(self.consumer.reply(batch, answers.collect()));
+        let mut lines = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                replied = &mut replying => {
+                    replied.unwrap();
+                    return lines;
+                }
+                sent = self.line.next() => {
+                    if sent.lines()[0].starts_with("XADD {request}:reply") {
+                        lines.extend(sent.lines());
+                    }
+                    answer(sent);
+                }
+            }
+        }
+    }
+
+    fn abandoned(&self, deliveries: &[RawDelivery]) -> Vec<bool> {
+        let is_abandoned = |each: &RawDelivery| self.consumer.is_abandoned(&each.ticket);
+        deliveries.iter().map(is_abandoned).collect()
+    }
+
+    fn starts(&self, deliveries: &[RawDelivery]) {
+        let tickets = deliveries.iter().map(|each| &each.ticket);
+        Consumer::start(&self.consumer, tickets, Instant::now());
+    }
+}
+
+/// The answer when nothing happens.
+fn answer(sent: Sent) {
+    let replies = sent.lines().into_iter().map(|line| {
+        let script = line.strip_prefix("EVAL ").unwrap_or(&line);
+        match script.split(' ').next().unwrap() {
+            "take_over" => took([], false),
+            "keep" | "XPENDING" | "XREADGROUP" => Value::Nil,
+            _ => Value::Int(1),
+        }
+    });
+    let replies: Vec<_> = replies.collect();
+    sent.answer(replies);
+}
+
+/// A request of a caller of ours.
+fn request(id: &str) -> Value {
+    let fields = ["body", "1", "v", "1", "reply_to", REPLY_TO, "idem", "7"];
+    entry(id, &fields)
+}
+
+fn found(ids: &[&str]) -> Value {
+    let entries = list(ids.iter().map(|id| request(id)));
+    list([list([text("request"), entries])])
+}
+
+/// The reply to `take_over`: entries, each with its deliveries before; whether last ones wait or were
+/// taken.
+fn took<const N: usize>(taken: [(&str, i64); N], last: bool) -> Value {
+    let taken = taken.map(|(id, before)| list([text(id), Value::Int(before), request(id)]));
+    list([list(taken), Value::Nil, Value::Int(last.into())])
+}
+
+fn ids(deliveries: &[RawDelivery]) -> Vec<String> {
+    let ids = deliveries.iter().map(|each| each.ticket.id().to_string());
+    ids.collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn leases_are_kept_of_what_is_held_and_of_nothing_else() {
+    let mut processor = Processor::start().await;
+    let mut held = processor.reads(&["1-0", "2-0", "3-0"]).await;
+    let mut keep = processor.next("EVAL keep").await;
+    let mut kept: Vec<_> = keep.lines()[0]
+        .split(' ')
+        .skip(6)
+        .map(String::from)
+        .collect();
+    kept.sort();
+    assert_eq!(kept, ["1-0", "2-0", "3-0"]);
+    keep.answer([Value::Nil]);
+
+    let sent = processor.replies(None, held.drain(..1)).await;
+    assert_eq!(
+        sent,
+        [
+            &*format!("XADD {REPLY_TO} NOMKSTREAM * 7 +1"),
+            "XACK request group 1-0",
+            "XDEL request 1-0",
+        ]
+    );
+    // A dropped ticket's may have been started: this delivery counts.
+    drop(held.remove(0));
+    let give_back = processor.next("EVAL give_back").await;
+    assert_eq!(
+        give_back.lines(),
+        ["EVAL give_back 2 request again group me 3000 2-0 1"]
+    );
+    give_back.answer([Value::Int(1)]);
+    keep = processor.next("EVAL keep").await;
+    assert_eq!(keep.lines(), ["EVAL keep 1 request group me 3-0"]);
+    keep.answer([Value::Nil]);
+
+    processor.replies(None, held).await;
+    let lines = processor.during(2 * EVERY).await;
+    assert!(
+        !lines.iter().any(|line| line.starts_with("EVAL keep")),
+        "{lines:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_have_is_neither_run_nor_answered_unless_it_was_started() {
+    let mut processor = Processor::start().await;
+    let mut held = processor.reads(&["1-0", "2-0", "3-0"]).await;
+    processor.starts(&held[1..2]);
+    let keep = processor.next("EVAL keep").await;
+    keep.answer([texts(["1-0", "2-0"])]);
+    let keep = processor.next("EVAL keep").await;
+    assert_eq!(processor.abandoned(&held), [true, false, false]);
+    // Nothing of the first is answered; the second is, as it runs.
+    let last = held.pop().unwrap();
+    let second = held.pop().unwrap();
+    let none = held.into_iter().chain([last]);
+    keep.answer([Value::Nil]);
+    let sent = processor.replies(None, none).await;
+    assert_eq!(sent[1..], ["XACK request group 3-0", "XDEL request 3-0"]);
+    let id = dynamic_batcher::BatchId::new(1, 1);
+    let reason = dynamic_batcher::CloseReason::Full;
+    let batch = BatchInfo::new(id, 1, reason, Duration::ZERO);
+    let sent = processor.replies(Some(Arc::new(batch)), [second]).await;
+    assert_eq!(sent[1..], ["XACK request group 2-0", "XDEL request 2-0"]);
+    let lines = processor.during(2 * EVERY).await;
+    assert!(
+        !lines.iter().any(|line| line.contains("give_back")),
+        "{lines:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_unstarted_for_a_lease_is_given_back_and_its_delivery_does_not_count() {
+    let mut processor = Processor::start().await;
+    let held = processor.reads(&["1-0", "2-0"]).await;
+    processor.starts(&held[..1]);
+    let read = Instant::now();
+    let give_back = processor.next("EVAL give_back").await;
+    assert!(read.elapsed() > LEASE && read.elapsed() <= LEASE + EVERY);
+    assert_eq!(
+        give_back.lines(),
+        ["EVAL give_back 2 request again group me 3000 2-0 0"]
+    );
+    // Not even while it is being given back is it run here.
+    assert_eq!(processor.abandoned(&held), [false, true]);
+    drop(give_back);
+    let keep = processor.next("EVAL keep").await;
+    assert_eq!(keep.lines(), ["EVAL keep 1 request group me 1-0"]);
+    keep.answer([Value::Nil]);
+    // Once is enough; if it did not arrive, the lease that is kept no longer says the same.
+    drop(held);
+    let again = processor.next("EVAL give_back").await;
+    assert_eq!(
+        again.lines(),
+        ["EVAL give_back 2 request again group me 3000 1-0 1"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_fails_in_any_step_is_survived() {
+    let mut processor = Processor::start().await;
+    let mut held = processor.reads(&["1-0"]).await;
+    processor.starts(&held);
+    for step in ["EVAL keep", "EVAL remove_dead", "EVAL take_over"] {
+        drop(processor.next(step).await);
+        let again = processor.next(step).await;
+        answer(again);
+    }
+    // A read that is cut off: what it may have taken is looked for on this consumer.
+    processor.blocked = None;
+    drop(processor.next("XPENDING").await);
+    let pending = processor.next("XPENDING").await;
+    assert_eq!(pending.lines(), ["XPENDING request group - + 1000 me"]);
+    let known = list([text("1-0"), text("me"), Value::Int(5), Value::Int(1)]);
+    let unseen = list([text("2-0"), text("me"), Value::Int(5), Value::Int(2)]);
+    pending.answer([list([known, unseen])]);
+    let fetch = processor.next("XRANGE").await;
+    assert_eq!(fetch.lines(), ["XRANGE request 2-0 2-0"]);
+    fetch.answer([list([request("2-0")])]);
+    processor.during(Duration::from_millis(1)).await;
+    held.extend(processor.recv().await);
+    assert_eq!(ids(&held), ["1-0", "2-0"]);
+    assert_eq!(held[1].meta.attempt, 2);
+    // An acknowledgement that fails is repeated.
+    let answered = StreamId::parse(b"3-0").unwrap();
+    processor.consumer.inbox.answered(vec![answered]);
+    drop(processor.next("EXISTS 3-0").await);
+    for _ in 0..2 {
+        let look = processor.next("EXISTS 3-0").await;
+        look.answer([Value::Int(0)]);
+        let acknowledge = processor.next("XACK request group 3-0").await;
+        drop(acknowledge);
+    }
+    processor.next("EXISTS 3-0").await.answer([Value::Int(0)]);
+    processor
+        .next("XACK request group 3-0")
+        .await
+        .answer([Value::Int(1)]);
+    let lines = processor.during(2 * EVERY).await;
+    assert!(!lines.iter().any(|line| line.contains("3-0")), "{lines:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_that_is_cut_off_is_sent_again_and_given_up_after_a_lease() {
+    let mut processor = Processor::start().await;
+    let held = processor.reads(&["1-0"]).await;
+    let answers = held
+        .into_iter()
+        .map(|each| Answer::new(each.ticket, Ok(vec![]), Duration::ZERO));
+    let replying = processor.consumer.inbox.clone();
+    let consumer = RedisConsumer { inbox: replying };
+    let answers = answers.collect();
+    let start = Instant::now();
+    let mut replying = tokio::spawn(async move {
+        let ended = consumer.reply(None, answers).await;
+        // Its tasks are the processor's.
+        std::mem::forget(consumer);
+        ended
+    });
+    let mut attempts = 0;
+    let ended = loop {
+        tokio::select! {
+            biased;
+            ended = &mut replying => break ended.unwrap(),
+            sent = processor.next("XADD") => {
+                attempts += 1;
+                drop(sent);
+            }
+        }
+    };
+    assert_eq!(ended.unwrap_err().kind(), ErrorKind::Connection);
+    assert!(attempts > 3 && start.elapsed() <= LEASE);
+    // Its ticket was dropped with it.
+    let give_back = processor.next("EVAL give_back").await;
+    assert!(give_back.lines()[0].ends_with(" 1-0 1"));
+}

@@ -1,0 +1,95 @@
+//! A request on its last delivery has its processor for itself.
+
+use super::*;
+
+/// Takes over a request whose last delivery this is.
+async fn with_a_last_delivery() -> (Processor, Vec<RawDelivery>) {
+    let mut processor = Processor::start().await;
+    let take = processor.next("EVAL take_over").await;
+    assert_eq!(
+        take.lines(),
+        ["EVAL take_over 1 request group me 3000 30000 10 3 0"]
+    );
+    take.answer([took([("1-0", 2)], true)]);
+    // The read that was under way finds nothing.
+    processor.during(EVERY / 4).await;
+    processor.blocked.take().unwrap().answer([Value::Nil]);
+    let last = processor.recv().await;
+    assert!(last[0].meta.last_attempt);
+    (processor, last)
+}
+
+fn reads(lines: &[String]) -> bool {
+    lines.iter().any(|line| line.starts_with("XREADGROUP"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_it_is_held_nothing_is_read_and_afterwards_reading_goes_on_at_once() {
+    let (mut processor, last) = with_a_last_delivery().await;
+    processor.starts(&last);
+    assert!(processor.recv().await.is_empty());
+    let lines = processor.during(3 * LEASE).await;
+    assert!(lines.iter().any(|line| line.starts_with("EVAL take_over")));
+    assert!(!reads(&lines), "{lines:?}");
+    let answered = Instant::now();
+    processor.replies(None, last).await;
+    processor.until("XREADGROUP").await;
+    assert_eq!(answered.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_waits_is_taken_as_soon_as_nothing_is_held() {
+    let mut processor = Processor::start().await;
+    let held = processor.reads(&["2-0"]).await;
+    processor.starts(&held);
+    let take = processor.next("EVAL take_over").await;
+    assert!(take.lines()[0].ends_with(" 1"));
+    take.answer([took([], true)]);
+    processor.blocked.take().unwrap().answer([Value::Nil]);
+    assert!(processor.recv().await.is_empty());
+    assert!(!reads(&processor.during(EVERY / 4).await));
+    let answered = Instant::now();
+    processor.replies(None, held).await;
+    let take = processor.next("EVAL take_over").await;
+    assert_eq!(answered.elapsed(), Duration::ZERO);
+    assert!(take.lines()[0].ends_with(" 0"));
+    take.answer([took([("1-0", 2)], true)]);
+    processor.during(EVERY / 4).await;
+    assert_eq!(ids(&processor.recv().await), ["1-0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_answered_while_the_server_is_asked_does_not_hold_it_up() {
+    let mut processor = Processor::start().await;
+    let held = processor.reads(&["2-0"]).await;
+    assert!(processor.recv().await.is_empty());
+    let take = processor.next("EVAL take_over").await;
+    assert!(take.lines()[0].ends_with(" 1"));
+    processor.replies(None, held).await;
+    let asked = Instant::now();
+    take.answer([took([], true)]);
+    let take = processor.next("EVAL take_over").await;
+    assert!(take.lines()[0].ends_with(" 0"));
+    assert_eq!(asked.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_nobody_wanted_is_taken_as_soon_as_somebody_does() {
+    let mut processor = Processor::start().await;
+    let held = processor.reads(&["2-0"]).await;
+    // All that is wanted has been taken, and nothing more is.
+    processor.replies(None, held).await;
+    let take = processor.next("EVAL take_over").await;
+    assert!(take.lines()[0].ends_with(" 0 3 0"), "{:?}", take.lines());
+    take.answer([took([], true)]);
+    let lines = processor.during(EVERY / 2).await;
+    assert!(
+        !lines.iter().any(|line| line.contains("take_over")),
+        "{lines:?}"
+    );
+    let wanted = Instant::now();
+    assert!(processor.recv().await.is_empty());
+    let take = processor.next("EVAL take_over").await;
+    assert!(take.lines()[0].ends_with(" 10 3 0"), "{:?}", take.lines());
+    assert_eq!(wanted.elapsed(), Duration::ZERO);
+}
