@@ -156,8 +156,10 @@ impl Inbox {
     /// A handler starts on these.
     pub(crate) fn started(&self, holds: impl Iterator<Item = Hold>) {
         let mut state = self.lock();
-        for Hold { id, .. } in holds {
-            if let Some(held) = state.held.get_mut(&id) {
+        for Hold { id, serial } in holds {
+            if let Some(held) = state.held.get_mut(&id)
+                && held.serial == serial
+            {
                 held.started = true;
             }
         }
@@ -313,3 +315,6 @@ impl Inbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! Of two deliveries of the same entry each ticket speaks for its own.
+
+use super::*;
+use crate::client::scripted::{Scripted, entry, list, texts};
+use crate::clock::Clock;
+
+const LEASE: Duration = Duration::from_secs(3);
+
+async fn inbox() -> Arc<Inbox> {
+    let (client, _line) = Scripted::with_routine(|_| Some(texts(["100", "0"])));
+    let clock = Clock::read(&*client).await.unwrap();
+    let place = Place {
+        client,
+        clock,
+        request_stream: "request".into(),
+        again_stream: "again".into(),
+        dead_stream: "dead".into(),
+        reply_prefix: "reply:".into(),
+        group: "group".into(),
+        consumer: "me".into(),
+        lease: LEASE,
+        grace: LEASE,
+        max_deliveries: 3,
+        max_dead_letters: 10,
+    };
+    Arc::new(Inbox::new(place))
+}
+
+fn deliver(inbox: &Arc<Inbox>, deliveries: u32) -> Vec<RawDelivery> {
+    let entries = Entry::all(list([entry("1-0", &["body", "1"])])).unwrap();
+    inbox.deliver(entries.into_iter().map(|entry| (entry, deliveries)));
+    inbox.take(10).unwrap()
+}
+
+fn hold(delivery: &RawDelivery) -> Hold {
+    delivery.ticket.hold
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_that_is_held_is_not_delivered_again() {
+    let inbox = inbox().await;
+    let first = deliver(&inbox, 1);
+    assert!(deliver(&inbox, 2).is_empty());
+    assert!(inbox.is_held(hold(&first[0])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_ticket_of_a_lease_that_was_lost_says_nothing_about_the_next_one() {
+    let inbox = inbox().await;
+    let first = deliver(&inbox, 1);
+    inbox.lose(&[first[0].ticket.id()]);
+    let second = deliver(&inbox, 2);
+    assert!(!inbox.is_held(hold(&first[0])));
+    assert!(inbox.is_held(hold(&second[0])));
+
+    inbox.started([hold(&first[0])].into_iter());
+    assert!(!inbox.settle(hold(&first[0])));
+    drop(first);
+    assert!(inbox.take_dropped().is_empty());
+    assert!(inbox.is_held(hold(&second[0])));
+    // The second was not started, so it waits.
+    tokio::time::advance(LEASE * 2).await;
+    assert_eq!(inbox.take_waiting(LEASE), [(second[0].ticket.id(), 1)]);
+    drop(second);
+    assert!(inbox.take_dropped().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_dropped_or_not_yet_acknowledged_is_known() {
+    let inbox = inbox().await;
+    let held = deliver(&inbox, 2);
+    let id = held[0].ticket.id();
+    assert!(inbox.holds(id));
+    drop(held);
+    assert!(inbox.holds(id));
+    assert_eq!(inbox.take_dropped(), [(id, 2)]);
+    assert!(!inbox.holds(id));
+    inbox.answered(vec![id]);
+    assert!(inbox.holds(id));
+    inbox.acknowledged(&[id]);
+    assert!(!inbox.holds(id));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_is_handed_out_before_the_error_that_ends_reading() {
+    let inbox = inbox().await;
+    let entries = Entry::all(list([entry("1-0", &["body", "1"]), entry("2-0", &[])])).unwrap();
+    inbox.deliver(entries.into_iter().map(|entry| (entry, 1)));
+    inbox.fail(Error::handler("gone"));
+    assert_eq!(inbox.take(1).unwrap().len(), 1);
+    assert_eq!(inbox.take(1).unwrap().len(), 1);
+    assert!(inbox.take(1).is_err());
+}
