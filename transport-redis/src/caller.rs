@@ -196,3 +196,6 @@ pub(crate) fn random_name() -> String {
     let draw = || RandomState::new().build_hasher().finish();
     format!("{:016x}{:016x}", draw(), draw())
 }
+
+#[cfg(test)]
+mod tests;

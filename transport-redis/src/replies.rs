@@ -248,3 +248,6 @@ impl Answers {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

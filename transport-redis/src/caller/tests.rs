@@ -1,0 +1,140 @@
+//! One caller with all its tasks: calls that are dropped, and calls that come to their deadline.
+
+use std::sync::Mutex;
+
+use super::*;
+use crate::client::scripted::{Line, Scripted, Sent, list, text, texts};
+
+type Lines = Arc<Mutex<Vec<String>>>;
+
+/// A caller, and the other end of its connections, where what is sent to find answers finds none.
+fn caller() -> (Arc<Caller>, Line) {
+    let (client, line) = Scripted::with_routine(|line| match line.split(' ').next().unwrap() {
+        "MGET" => Some(Value::Nil),
+        "EVAL" if line.starts_with("EVAL find_missing") => Some(Value::Nil),
+        _ => None,
+    });
+    let keys = Keys::new("request").unwrap();
+    let caller = Caller::start(&client, &keys, &RedisConfig::default()).unwrap();
+    (Arc::new(caller), line)
+}
+
+/// What is sent next beside reads of the reply stream, which find nothing.
+async fn next(line: &mut Line, reads: &mut Vec<Sent>) -> Sent {
+    loop {
+        let sent = line.next().await;
+        match sent.lines()[0].starts_with("XREAD ") {
+            true => reads.push(sent),
+            false => return sent,
+        }
+    }
+}
+
+async fn call(caller: &Arc<Caller>, timeout: Duration) -> Result<Reply<Vec<u8>>> {
+    caller.call(b"1".to_vec(), CallMeta::new(timeout)).await
+}
+
+fn spawn(caller: &Arc<Caller>, secs: u64) -> tokio::task::JoinHandle<Result<Reply<Vec<u8>>>> {
+    let caller = Arc::clone(caller);
+    tokio::spawn(async move { call(&caller, Duration::from_secs(secs)).await })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_dropped_withdraws_its_entry() {
+    let (caller, mut line) = caller();
+    let mut reads = Vec::new();
+    let known = spawn(&caller, 60);
+    let sent = next(&mut line, &mut reads).await;
+    sent.answer([text("sha"), texts(["1-0"])]);
+    while caller.outstanding.with_ids(1).is_empty() {
+        tokio::task::yield_now().await;
+    }
+    known.abort();
+    let sent = next(&mut line, &mut reads).await;
+    assert_eq!(sent.lines(), ["XDEL request 1-0"]);
+    sent.answer([Value::Int(1)]);
+
+    let on_its_way = spawn(&caller, 60);
+    let sent = next(&mut line, &mut reads).await;
+    on_its_way.abort();
+    on_its_way.await.unwrap_err();
+    sent.answer([texts(["2-0"])]);
+    let sent = next(&mut line, &mut reads).await;
+    assert_eq!(sent.lines(), ["XDEL request 2-0"]);
+    assert!(caller.outstanding.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_deletes_the_entry_and_says_whether_a_processor_had_it() {
+    type Case = (Option<Value>, Option<Value>, bool);
+    let pending = || list([list([text("1-0")])]);
+    // What XPENDING and XDEL are answered with, if they are; whether it may have been started.
+    let cases: [Case; 5] = [
+        (Some(Value::Nil), Some(Value::Int(0)), true),
+        (Some(list([])), Some(Value::Int(1)), false),
+        (Some(pending()), Some(Value::Int(1)), true),
+        (Some(pending()), Some(Value::Int(0)), true),
+        (None, None, true),
+    ];
+    for (pending, deleted, started) in cases {
+        let (caller, mut line) = caller();
+        let mut reads = Vec::new();
+        let start = Instant::now();
+        let call = spawn(&caller, 2);
+        let sent = next(&mut line, &mut reads).await;
+        sent.answer([text("sha"), texts(["1-0"])]);
+        let sent = next(&mut line, &mut reads).await;
+        assert_eq!(start.elapsed(), Duration::from_secs(2));
+        assert_eq!(
+            sent.lines(),
+            ["XPENDING request processor 1-0 1-0 1", "XDEL request 1-0"]
+        );
+        // Without an answer it is told soon all the same.
+        let held_back = match (pending, deleted) {
+            (Some(pending), Some(deleted)) => {
+                sent.answer([pending, deleted]);
+                None
+            }
+            _ => Some(sent),
+        };
+        let expected = ErrorKind::Timeout {
+            queued: Duration::from_secs(2),
+            started,
+        };
+        assert_eq!(call.await.unwrap().unwrap_err().kind(), expected);
+        assert!(start.elapsed() <= Duration::from_millis(2_050));
+        drop(held_back);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_of_many_calls_ends_at_its_own_deadline() {
+    let (caller, mut line) = caller();
+    let ends: Lines = Lines::default();
+    let start = Instant::now();
+    let calls = [3, 1, 2].map(|secs| {
+        let (caller, ends) = (Arc::clone(&caller), Arc::clone(&ends));
+        tokio::spawn(async move {
+            let error = call(&caller, Duration::from_secs(secs)).await.unwrap_err();
+            assert!(matches!(
+                error.kind(),
+                ErrorKind::Timeout { started: true, .. }
+            ));
+            ends.lock().unwrap().push(format!("{:?}", start.elapsed()));
+        })
+    });
+    // The server never answers.
+    let _held_back = next(&mut line, &mut Vec::new()).await;
+    for call in calls {
+        call.await.unwrap();
+    }
+    assert_eq!(*ends.lock().unwrap(), ["1s", "2s", "3s"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn its_reply_stream_goes_with_a_caller() {
+    let (caller, mut line) = caller();
+    let delete = format!("DEL {}", caller.reply_stream);
+    drop(caller);
+    assert_eq!(next(&mut line, &mut Vec::new()).await.lines(), [delete]);
+}
