@@ -64,7 +64,12 @@ pub(crate) fn commands(
         let mut bytes = 0;
         let fits = |reply: &&Outgoing<'_>| {
             let first = bytes == 0;
-            bytes += reply.idem.len() + reply.outcome.as_ref().map_or(256, Vec::len);
+            // About so much: an error has its kind and its numbers beside its text.
+            let outcome = match &reply.outcome {
+                Ok(json) => json.len(),
+                Err(error) => 256 + error.detail().len(),
+            };
+            bytes += reply.idem.len() + outcome;
             first || bytes <= MOST_BYTES
         };
         let count = rest.iter().take_while(fits).count();

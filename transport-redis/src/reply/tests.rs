@@ -1,5 +1,7 @@
 //! What is written is what is read, for every kind of outcome.
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// An entry's fields, as the server hands them out.
@@ -128,4 +130,121 @@ fn what_cannot_be_read_is_an_error_of_that_request_alone() {
     assert_eq!(read[1].1.as_ref().unwrap_err().kind(), ErrorKind::Decode);
     let last = read[2].1.as_ref().unwrap();
     assert_eq!((&*last.value, &last.info), (&b"3"[..], &None));
+}
+
+fn kind() -> impl Strategy<Value = ErrorKind> {
+    let millis = || (0..u64::MAX).prop_map(Duration::from_millis);
+    prop_oneof![
+        (millis(), any::<bool>())
+            .prop_map(|(queued, started)| ErrorKind::Timeout { queued, started }),
+        millis().prop_map(|retry_after| ErrorKind::QueueFull { retry_after }),
+        millis().prop_map(|run_timeout| ErrorKind::HandlerTimeout { run_timeout }),
+        any::<(usize, usize)>().prop_map(|(expected, actual)| {
+            ErrorKind::WrongNumberOfOutputs { expected, actual }
+        }),
+        any::<u32>().prop_map(|deliveries| ErrorKind::Undeliverable { deliveries }),
+        Just(ErrorKind::Handler),
+        Just(ErrorKind::Panic),
+        Just(ErrorKind::Decode),
+        Just(ErrorKind::Lost),
+    ]
+}
+
+/// An outcome, of which a large one is shown by its size.
+#[derive(Clone, Debug)]
+enum Drawn {
+    Response(Vec<u8>),
+    LargeResponse(usize),
+    Error(ErrorKind, String),
+    LargeError(usize),
+}
+
+impl Drawn {
+    fn outcome(&self) -> Result<Vec<u8>> {
+        match self {
+            Self::Response(bytes) => Ok(bytes.clone()),
+            Self::LargeResponse(size) => Ok(vec![b'1'; *size]),
+            Self::Error(kind, detail) => Err(Error::new(*kind, detail)),
+            Self::LargeError(size) => Err(Error::handler("x".repeat(*size))),
+        }
+    }
+}
+
+/// Some are as large as an entry may be.
+fn drawn() -> impl Strategy<Value = Drawn> {
+    prop_oneof![
+        6 => any::<Vec<u8>>().prop_map(Drawn::Response),
+        1 => (0..MOST_BYTES + 2).prop_map(Drawn::LargeResponse),
+        3 => (kind(), any::<String>()).prop_map(|(kind, detail)| Drawn::Error(kind, detail)),
+        1 => (0..MOST_BYTES + 2).prop_map(Drawn::LargeError),
+    ]
+}
+
+/// What can be compared of an outcome.
+fn seen(outcome: &Result<Vec<u8>>) -> std::result::Result<&[u8], (ErrorKind, &str)> {
+    match outcome {
+        Ok(value) => Ok(value),
+        Err(error) => Err((error.kind(), error.detail())),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_outcomes_come_back_in_order_in_entries_that_are_not_too_large(
+        outcomes in proptest::collection::vec(drawn(), 0..12),
+        with_batch in any::<bool>(),
+    ) {
+        let outcomes: Vec<_> = outcomes.iter().map(Drawn::outcome).collect();
+        let replies = (0..).zip(&outcomes).map(|(n, outcome)| {
+            (u64::from(n) * 3, outcome.clone(), n)
+        });
+        let batch = with_batch.then(batch);
+        let entries = entries(batch.as_ref(), replies.collect());
+        for fields in &entries {
+            let replies = fields.iter().filter(|(name, _)| name != b"batch");
+            let sizes = replies.clone().map(|(name, value)| name.len() + value.len());
+            // The escapes in the texts of errors are not counted.
+            prop_assert!(sizes.sum::<usize>() <= MOST_BYTES + (1 << 14) || replies.count() == 1);
+        }
+        let read = entries.into_iter().flat_map(parse);
+        let read: Vec<_> = read.collect();
+        prop_assert_eq!(read.len(), outcomes.len());
+        for ((n, outcome), (idem, reply)) in (0..).zip(&outcomes).zip(read) {
+            prop_assert_eq!(idem, u64::from(n) * 3);
+            let info = reply.as_ref().ok().and_then(|reply| reply.info.clone());
+            if let (true, Ok(_)) = (with_batch, &reply) {
+                prop_assert_eq!(info.unwrap().position, n);
+            }
+            let reply = reply.map(|reply| reply.value);
+            prop_assert!(seen(&reply) == seen(outcome), "of {}", n);
+        }
+    }
+
+    #[test]
+    fn any_fields_are_read_and_each_named_by_a_number_has_an_outcome(
+        fields in proptest::collection::vec(
+            (
+                prop_oneof![
+                    any::<Vec<u8>>(),
+                    "[0-9]{1,20}".prop_map(Vec::from),
+                    Just(b"batch".to_vec()),
+                ],
+                prop_oneof![
+                    any::<Vec<u8>>(),
+                    "[+-].*".prop_map(Vec::from),
+                    "-\\{\"kind\":\"[a-z_]{0,9}\",\"message\":\"[a-z]*\"\\}".prop_map(Vec::from),
+                    "\\{\"processor\":1,\"sequence\":2,\"size\":3,\"reason\":\"full\",\"ran_us\":4,\
+                     \"positions\":\\[[0-9]?\\],\"queued_us\":\\[[0-9]{0,19}\\]\\}".prop_map(Vec::from),
+                ],
+            ),
+            0..6,
+        ),
+    ) {
+        let number = |name: &[u8]| std::str::from_utf8(name).ok()?.parse::<u64>().ok();
+        let named: Vec<_> = fields.iter().filter_map(|(name, _)| number(name)).collect();
+        let read: Vec<_> = parse(fields).into_iter().map(|(idem, _)| idem).collect();
+        prop_assert_eq!(read, named);
+    }
 }
