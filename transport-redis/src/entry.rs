@@ -110,7 +110,10 @@ pub(crate) fn unreadable(detail: impl Into<String>) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::value::Refusal;
 
     fn text(text: &str) -> Value {
         Value::Text(text.into())
@@ -146,5 +149,71 @@ mod tests {
             assert_eq!(streams[0].1[0].fields, [(b"body".to_vec(), b"1".to_vec())]);
         }
         assert!(Entry::by_stream(Value::Nil).unwrap().is_empty());
+    }
+
+    /// What a server could send, and what none would.
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Nil),
+            any::<i64>().prop_map(Value::Int),
+            any::<Vec<u8>>().prop_map(Value::Text),
+            "[0-9]{0,21}-?[0-9]{0,21}".prop_map(|id| Value::Text(id.into())),
+            "[A-Z]{1,9}( .*)?".prop_map(|text| Value::Refused(Refusal::new(&text))),
+        ];
+        leaf.prop_recursive(5, 64, 4, |inner| {
+            proptest::collection::vec(inner, 0..4).prop_map(Value::List)
+        })
+    }
+
+    fn id() -> impl Strategy<Value = StreamId> {
+        (any::<u64>(), any::<u64>()).prop_map(|(millis, sequence)| StreamId { millis, sequence })
+    }
+
+    proptest! {
+        #[test]
+        fn any_reply_is_read_or_refused(value in value()) {
+            if let Ok(streams) = Entry::by_stream(value.clone()) {
+                prop_assert!(streams.is_empty() || matches!(value, Value::List(_)));
+            }
+            let _ = Entry::all(value);
+        }
+
+        #[test]
+        fn ids_come_back_as_they_are_written_and_order_as_numbers(a in id(), b in id()) {
+            prop_assert_eq!(StreamId::parse(a.to_string().as_bytes()).unwrap(), a);
+            let numbers = |id: StreamId| (id.millis, id.sequence);
+            prop_assert_eq!(a.cmp(&b), numbers(a).cmp(&numbers(b)));
+            prop_assert!(a.next() >= a);
+        }
+
+        #[test]
+        fn any_text_is_an_id_or_is_refused(bytes in any::<Vec<u8>>(), text in "[0-9-]{0,45}") {
+            let _ = StreamId::parse(&bytes);
+            if let Ok(id) = StreamId::parse(text.as_bytes()) {
+                prop_assert_eq!(StreamId::parse(id.to_string().as_bytes()).unwrap(), id);
+            }
+        }
+
+        #[test]
+        fn what_is_read_are_the_entries_of_their_streams(
+            entries in proptest::collection::vec(
+                (id(), proptest::collection::vec(any::<(Vec<u8>, Vec<u8>)>(), 0..4)),
+                0..4,
+            ),
+            key in any::<Vec<u8>>(),
+        ) {
+            let all = entries.iter().map(|(id, fields)| {
+                let flat = fields.iter().flat_map(|(name, value)| [name.clone(), value.clone()]);
+                let flat = flat.map(Value::Text).collect();
+                Value::List(vec![text(&id.to_string()), Value::List(flat)])
+            });
+            let all = Value::List(all.collect());
+            let reply = Value::List(vec![Value::List(vec![Value::Text(key.clone()), all])]);
+            let mut streams = Entry::by_stream(reply).unwrap();
+            let (read_key, read) = streams.pop().unwrap();
+            let read = read.into_iter().map(|Entry { id, fields }| (id, fields));
+            prop_assert_eq!(read.collect::<Vec<_>>(), entries);
+            prop_assert_eq!((read_key, streams.len()), (key, 0));
+        }
     }
 }

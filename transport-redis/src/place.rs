@@ -52,3 +52,6 @@ fn is_reply_stream(prefix: &str, name: &str) -> bool {
                 .all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
     })
 }
+
+#[cfg(test)]
+mod tests;

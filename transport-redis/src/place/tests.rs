@@ -1,0 +1,106 @@
+//! Whatever stands on the request stream is read, and is answered to nobody but callers.
+
+use futures_util::FutureExt as _;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::client::scripted::{Scripted, texts};
+use crate::entry::StreamId;
+
+const PREFIX: &str = "{request}:reply:";
+
+fn place() -> Place {
+    let (client, _line) = Scripted::with_routine(|_| Some(texts(["100", "0"])));
+    let clock = Clock::read(&*client).now_or_never().unwrap().unwrap();
+    Place {
+        client,
+        clock,
+        request_stream: "request".into(),
+        again_stream: "again".into(),
+        dead_stream: "dead".into(),
+        reply_prefix: PREFIX.into(),
+        group: "group".into(),
+        consumer: "me".into(),
+        lease: Duration::from_secs(3),
+        grace: Duration::from_secs(3),
+        max_deliveries: 3,
+        max_dead_letters: 10,
+    }
+}
+
+fn bytes(text: &'static str) -> impl Strategy<Value = Vec<u8>> {
+    text.prop_map(String::into_bytes)
+}
+
+fn field() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
+    let name = prop_oneof![
+        4 => bytes("body|v|reply_to|idem|timeout_ms"),
+        1 => any::<Vec<u8>>(),
+    ];
+    let value = prop_oneof![
+        any::<Vec<u8>>(),
+        bytes("[0-9]{0,25}"),
+        bytes("\\{request\\}:reply:[0-9a-f-]{0,70}"),
+        bytes("\\{request\\}:(dead|again|reply:.{0,20})"),
+    ];
+    (name, value)
+}
+
+/// What a caller of ours names its stream.
+fn is_one(name: &str) -> bool {
+    let rest = name.strip_prefix(PREFIX).unwrap_or_default();
+    let hex = rest
+        .chars()
+        .all(|each| matches!(each, '0'..='9' | 'a'..='f' | 'A'..='F' | '-'));
+    hex && rest.len() >= 16 && rest.len() <= 64
+}
+
+proptest! {
+    #[test]
+    fn any_entry_is_read_and_answers_go_only_to_names_of_the_right_shape(
+        fields in vec(field(), 0..8),
+        millis in any::<u64>(),
+    ) {
+        let place = place();
+        let has = |name: &str| fields.iter().any(|(each, _)| each == name.as_bytes());
+        let id = StreamId::parse(format!("{millis}-0").as_bytes()).unwrap();
+        // As deep in the past or in the future as an id may say.
+        let _ = place.clock.instant(id.millis);
+
+        let (caller, request) = place.parse(Entry { id, fields: fields.clone() });
+        match &caller {
+            Caller::Documented => prop_assert!(!has("v")),
+            Caller::Stream { reply_to, .. } => {
+                prop_assert!(has("v") && has("idem"));
+                prop_assert!(is_one(reply_to), "{}", reply_to);
+            }
+            Caller::Nobody { .. } => prop_assert!(has("v") && request.is_err()),
+        }
+        if let Ok(request) = request {
+            let bodies = fields.iter().filter(|(name, _)| name == b"body");
+            prop_assert_eq!(&request.body, &bodies.last().unwrap().1);
+        }
+    }
+
+    #[test]
+    fn what_a_caller_of_ours_writes_is_read_as_it_was_meant(
+        body in any::<Vec<u8>>(),
+        name in "[0-9a-f]{32}",
+        number in any::<u64>(),
+        millis in any::<u64>(),
+    ) {
+        let mut command = crate::command::Command::new("XADD");
+        let reply_stream = format!("{PREFIX}{name}");
+        let timeout = Duration::from_millis(millis);
+        crate::request::write(&mut command, &body, &reply_stream, number, timeout);
+        let args: Vec<_> = command.iter().map(<[u8]>::to_vec).collect();
+        let fields = args.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone()));
+        let entry = Entry { id: StreamId::MIN, fields: fields.collect() };
+        let (caller, request) = place().parse(entry);
+        let request = request.unwrap();
+        prop_assert_eq!((request.body, request.timeout), (body, Some(timeout)));
+        let idem = number.to_string();
+        prop_assert_eq!(caller, Caller::Stream { reply_to: reply_stream, idem });
+    }
+}
