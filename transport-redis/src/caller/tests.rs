@@ -10,7 +10,7 @@ type Lines = Arc<Mutex<Vec<String>>>;
 /// A caller, and the other end of its connections, where what is sent to find answers finds none.
 fn caller() -> (Arc<Caller>, Line) {
     let (client, line) = Scripted::with_routine(|line| match line.split(' ').next().unwrap() {
-        "MGET" => Some(Value::Nil),
+        "EXPIRE" | "MGET" => Some(Value::Nil),
         "EVAL" if line.starts_with("EVAL find_missing") => Some(Value::Nil),
         _ => None,
     });

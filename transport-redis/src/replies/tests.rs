@@ -40,6 +40,14 @@ fn found<const N: usize>(entries: [Value; N]) -> Value {
     list([list([text("reply"), list(entries)])])
 }
 
+/// On a connection of its own it reads from the beginning, after it has put off the expiry.
+async fn reads_anew(line: &mut Line) -> Sent {
+    let expire = line.next().await;
+    assert_eq!(expire.lines(), ["EXPIRE reply 60"]);
+    expire.answer([Value::Int(1)]);
+    reads_after(line, "0-0").await
+}
+
 /// The next command is a read after this id.
 async fn reads_after(line: &mut Line, id: &str) -> Sent {
     let sent = line.next().await;
@@ -53,10 +61,10 @@ async fn after_a_reconnect_it_reads_from_the_beginning_and_first_outcomes_count(
     let (answers, mut line) = answers();
     tokio::spawn(Arc::clone(&answers).read_stream());
     let [first, second, third] = ["1-0", "1-1", "1-2"].map(|id| call(&answers, id));
-    let read = reads_after(&mut line, "0-0").await;
+    let read = reads_anew(&mut line).await;
     read.answer([found([entry("5-0", &["1", "+1"])])]);
     drop(reads_after(&mut line, "5-0").await);
-    let read = reads_after(&mut line, "0-0").await;
+    let read = reads_anew(&mut line).await;
     let again = entry("5-0", &["1", "+9"]);
     let unknown = entry("6-0", &["77", "+9", "no number", "+9", "made", "1"]);
     // One batch in two entries.
@@ -75,7 +83,7 @@ async fn after_a_reconnect_it_reads_from_the_beginning_and_first_outcomes_count(
 async fn what_has_been_read_is_trimmed_and_its_expiry_put_off() {
     let (answers, mut line) = answers();
     tokio::spawn(Arc::clone(&answers).read_stream());
-    let read = reads_after(&mut line, "0-0").await;
+    let read = reads_anew(&mut line).await;
     tokio::time::advance(TRIM_EVERY).await;
     read.answer([found([entry("5-0", &["1", "+1"])])]);
     let trim = line.next().await;
@@ -108,8 +116,8 @@ async fn a_read_that_is_never_answered_is_given_up() {
     let (answers, mut line) = answers();
     tokio::spawn(answers.read_stream());
     let start = Instant::now();
-    let _never = reads_after(&mut line, "0-0").await;
-    let _next = reads_after(&mut line, "0-0").await;
+    let _never = reads_anew(&mut line).await;
+    let _next = reads_anew(&mut line).await;
     assert!(start.elapsed() >= BLOCK + SLACK);
     assert!(start.elapsed() <= BLOCK + SLACK + FIRST_PAUSE);
 }

@@ -210,8 +210,8 @@ async fn leases_are_kept_of_what_is_held_and_of_nothing_else() {
         sent,
         [
             &*format!("XADD {REPLY_TO} NOMKSTREAM * 7 +1"),
-            "XACK request group 1-0",
             "XDEL request 1-0",
+            "XACK request group 1-0",
         ]
     );
     // A dropped ticket's may have been started: this delivery counts.
@@ -249,12 +249,12 @@ async fn what_others_have_is_neither_run_nor_answered_unless_it_was_started() {
     let none = held.into_iter().chain([last]);
     keep.answer([Value::Nil]);
     let sent = processor.replies(None, none).await;
-    assert_eq!(sent[1..], ["XACK request group 3-0", "XDEL request 3-0"]);
+    assert_eq!(sent[1..], ["XDEL request 3-0", "XACK request group 3-0"]);
     let id = dynamic_batcher::BatchId::new(1, 1);
     let reason = dynamic_batcher::CloseReason::Full;
     let batch = BatchInfo::new(id, 1, reason, Duration::ZERO);
     let sent = processor.replies(Some(Arc::new(batch)), [second]).await;
-    assert_eq!(sent[1..], ["XACK request group 2-0", "XDEL request 2-0"]);
+    assert_eq!(sent[1..], ["XDEL request 2-0", "XACK request group 2-0"]);
     let lines = processor.during(2 * EVERY).await;
     assert!(
         !lines.iter().any(|line| line.contains("give_back")),
