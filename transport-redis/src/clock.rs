@@ -43,7 +43,8 @@ impl Clock {
     pub(crate) fn millis(&self) -> u64 {
         let reading = self.reading();
         let since = reading.at.elapsed().as_millis();
-        reading.millis + u64::try_from(since).unwrap_or_default()
+        let since = u64::try_from(since).unwrap_or_default();
+        reading.millis.saturating_add(since)
     }
 
     /// The instant of a time in the server's milliseconds, as near as the reading was.
@@ -76,7 +77,35 @@ async fn read(client: &dyn Client) -> Result<(Reading, Duration)> {
     let (seconds, micros) = (number()?, number()?);
     let reading = Reading {
         at: asked + took / 2,
-        millis: seconds * 1_000 + micros / 1_000,
+        // Whatever the server says.
+        millis: seconds.saturating_mul(1_000).saturating_add(micros / 1_000),
     };
     Ok((reading, took))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::client::scripted::{Scripted, list, text};
+
+    proptest! {
+        #[test]
+        fn any_time_of_the_server_and_any_id_are_instants(
+            seconds in any::<u64>(),
+            micros in any::<u64>(),
+            id in any::<u64>(),
+        ) {
+            let time = list([seconds, micros].map(|number| text(number.to_string())));
+            let (client, _line) = Scripted::with_routine(move |_| Some(time.clone()));
+            let clock = Clock::read(&*client).now_or_never().unwrap().unwrap();
+            prop_assert!(clock.millis() >= seconds);
+            let now = clock.instant(clock.millis());
+            let other = clock.instant(id);
+            prop_assert!(id <= clock.millis() || other >= now);
+            prop_assert!(id >= clock.millis() || other <= now);
+        }
+    }
 }

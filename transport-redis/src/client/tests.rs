@@ -393,22 +393,6 @@ async fn a_dead_server_fails_a_thousand_senders_soon<C: Connect>() {
     .await;
 }
 
-async fn a_replica_is_left_for_a_new_connection<C: Connect>() {
-    let (_server, client) = connected::<C>().await;
-    let before = one(&*client, line("CLIENT ID")).await;
-    assert_eq!(one(&*client, line("CLIENT ID")).await, before);
-    one(&*client, line("REPLICAOF 127.0.0.1 1")).await;
-    let script = Command::new("EVAL").arg("return redis.call('SET', KEYS[1], '1')");
-    for write in [line("SET a 1"), script.number(1).arg("a")] {
-        let before = one(&*client, line("CLIENT ID")).await;
-        match one(&*client, write).await {
-            Value::Refused(refusal) => assert_eq!(refusal.code, "READONLY", "{refusal}"),
-            other => panic!("{other:?}"),
-        }
-        assert_ne!(one(&*client, line("CLIENT ID")).await, before);
-    }
-}
-
 async fn ten_thousand_at_once_are_each_answered<C: Connect>() {
     let (_server, client) = connected::<C>().await;
     let senders: Vec<_> = (0..10_000)

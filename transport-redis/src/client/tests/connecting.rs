@@ -9,6 +9,7 @@ use dynamic_batcher_conformance::RedisServer;
 use super::server::{Connect, config, free_port};
 use super::{LIMIT, SOON, connected, line, one, text};
 use crate::RedisConfig;
+use crate::command::Command;
 use crate::value::Value;
 
 /// The error is there soon and of the kind, and says so in one line.
@@ -141,7 +142,6 @@ async fn after_a_failover_the_new_primary_is_found() {
 
     use crate::client::Client as _;
     use crate::client::redis::RedisClient;
-    use crate::command::Command;
 
     let (first, second) = (RedisServer::start(None), RedisServer::start(None));
     let primary = Arc::new(AtomicU16::new(first.port()));
@@ -162,4 +162,20 @@ async fn after_a_failover_the_new_primary_is_found() {
     assert_eq!(one(&client, line("SET a 1")).await, text("OK"));
     let mut own = client.dedicated().await.unwrap();
     assert_eq!(own.send(line("GET a"), LIMIT).await.unwrap(), text("1"));
+}
+
+pub(super) async fn a_replica_is_left_for_a_new_connection<C: Connect>() {
+    let (_server, client) = connected::<C>().await;
+    let before = one(&*client, line("CLIENT ID")).await;
+    assert_eq!(one(&*client, line("CLIENT ID")).await, before);
+    one(&*client, line("REPLICAOF 127.0.0.1 1")).await;
+    let script = Command::new("EVAL").arg("return redis.call('SET', KEYS[1], '1')");
+    for write in [line("SET a 1"), script.number(1).arg("a")] {
+        let before = one(&*client, line("CLIENT ID")).await;
+        match one(&*client, write).await {
+            Value::Refused(refusal) => assert_eq!(refusal.code, "READONLY", "{refusal}"),
+            other => panic!("{other:?}"),
+        }
+        assert_ne!(one(&*client, line("CLIENT ID")).await, before);
+    }
 }
