@@ -84,7 +84,6 @@ impl Admit {
             &self.request_stream,
             &self.reply_stream,
             self.max_queue,
-            request::ARGUMENTS,
         );
         let now = Instant::now();
         for Request {
@@ -94,7 +93,7 @@ impl Admit {
         } in requests
         {
             let timeout = deadline.saturating_duration_since(now);
-            request::write(&mut command, body, &self.reply_stream, *idem, timeout);
+            request::write(&mut command, body, *idem, timeout);
         }
         command
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 pub(crate) use crate::command::Command;
 use crate::entry::StreamId;
 use crate::place::Place;
+use crate::request;
 use crate::types::ResponseStream;
 
 /// How long a response for a Python caller is kept.
@@ -59,15 +60,14 @@ pub(crate) fn load_admit() -> Command {
     Command::new("SCRIPT").arg("LOAD").arg(ADMIT)
 }
 
-/// Begins the command that adds requests as far as there is room, each of so many arguments, which
-/// are to follow. `known` is the name under which the server keeps the script. Sent again it adds a
+/// Begins the command that adds requests as far as there is room; what is each one's own is to
+/// follow. `known` is the name under which the server keeps the script. Sent again it adds a
 /// second entry of the same `idem`, which has no second outcome.
 pub(crate) fn admit(
     known: Option<&str>,
     stream: &str,
     reply_stream: &str,
     max_queue: usize,
-    arguments: usize,
 ) -> Command {
     let admit = match known {
         Some(name) => Command::new("EVALSHA").arg(name),
@@ -76,7 +76,7 @@ pub(crate) fn admit(
     let admit = admit.number(2).arg(stream).arg(reply_stream);
     let admit = admit.number(max_queue);
     let admit = admit.number(REPLY_STREAM_EXPIRY.as_secs());
-    admit.number(arguments)
+    admit.args(request::SAME)
 }
 
 pub(crate) fn add(stream: &str, fields: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Command {

@@ -34,26 +34,14 @@ pub(crate) struct Request {
     pub(crate) timeout: Option<Duration>,
 }
 
-/// How many arguments the fields of a request of ours are.
-pub(crate) const ARGUMENTS: usize = 10;
+/// What is the same in every request of ours: the names of its fields in the order in which an entry
+/// has them, and behind that of the version the version.
+pub(crate) const SAME: [&str; 6] = [BODY, VERSION, "1", REPLY_TO, IDEM, TIMEOUT];
 
-/// Appends the fields of a request of ours, as XADD takes them.
-pub(crate) fn write(
-    command: &mut Command,
-    body: &[u8],
-    reply_to: &str,
-    idem: u64,
-    timeout: Duration,
-) {
-    command.push(BODY);
+/// Appends what is a request's own: its body, its number and how long it is awaited.
+pub(crate) fn write(command: &mut Command, body: &[u8], idem: u64, timeout: Duration) {
     command.push(body);
-    command.push(VERSION);
-    command.push("1");
-    command.push(REPLY_TO);
-    command.push(reply_to);
-    command.push(IDEM);
     command.push_number(idem);
-    command.push(TIMEOUT);
     command.push_number(timeout.as_millis());
 }
 
@@ -109,6 +97,29 @@ impl Request {
     }
 }
 
+/// The fields that the script makes of a request.
+#[cfg(test)]
+pub(crate) fn written(
+    body: &[u8],
+    reply_to: &str,
+    idem: u64,
+    timeout: Duration,
+) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut command = Command::new("EVAL");
+    write(&mut command, body, idem, timeout);
+    let own: Vec<_> = command.iter().collect();
+    let [body, version, one, to, number, time] = SAME;
+    let fields = [
+        (body, own[0]),
+        (version, one.as_bytes()),
+        (to, reply_to.as_bytes()),
+        (number, own[1]),
+        (time, own[2]),
+    ];
+    let fields = fields.map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec()));
+    fields.into()
+}
+
 #[cfg(test)]
 mod tests {
     use dynamic_batcher::ErrorKind;
@@ -133,22 +144,12 @@ mod tests {
 
     #[test]
     fn a_request_of_ours_comes_back_as_it_was_sent() {
-        let mut command = Command::new("XADD");
-        write(
-            &mut command,
-            b"[1]",
-            "reply",
-            7,
-            Duration::from_millis(1_500),
-        );
-        let sent = command.iter().map(|arg| String::from_utf8(arg.to_vec()));
-        let sent: Vec<_> = sent.collect::<std::result::Result<_, _>>().unwrap();
-        assert_eq!(sent.len(), ARGUMENTS);
-        let pairs: Vec<_> = sent
-            .chunks_exact(2)
-            .map(|pair| (&*pair[0], &*pair[1]))
-            .collect();
-        let (caller, request) = parse(&pairs);
+        let fields = written(b"[1]", "reply", 7, Duration::from_millis(1_500));
+        let entry = Entry {
+            id: StreamId::MIN,
+            fields,
+        };
+        let (caller, request) = Request::parse(entry, |name| name == "reply");
         let request = request.unwrap();
         assert_eq!(request.body, b"[1]");
         assert_eq!(request.timeout, Some(Duration::from_millis(1_500)));

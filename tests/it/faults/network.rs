@@ -45,7 +45,7 @@ pub(crate) async fn connections_cut_at_random_bytes_do_no_harm(client: Client) {
     let behind = Behind::new(client, 1).await;
     let load = behind.rig.load(&behind.caller, 32, PATIENCE);
     behind.rig.answered(50).await;
-    for most in [100_000, 30_000, 10_000] {
+    for most in [100_000, 50_000, 20_000] {
         behind.proxy.set(Network::Cutting(most));
         behind.rig.answered(100).await;
     }

@@ -90,13 +90,10 @@ proptest! {
         number in any::<u64>(),
         millis in any::<u64>(),
     ) {
-        let mut command = crate::command::Command::new("XADD");
         let reply_stream = format!("{PREFIX}{name}");
         let timeout = Duration::from_millis(millis);
-        crate::request::write(&mut command, &body, &reply_stream, number, timeout);
-        let args: Vec<_> = command.iter().map(<[u8]>::to_vec).collect();
-        let fields = args.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone()));
-        let entry = Entry { id: StreamId::MIN, fields: fields.collect() };
+        let fields = crate::request::written(&body, &reply_stream, number, timeout);
+        let entry = Entry { id: StreamId::MIN, fields };
         let (caller, request) = place().parse(entry);
         let request = request.unwrap();
         prop_assert_eq!((request.body, request.timeout), (body, Some(timeout)));

@@ -90,12 +90,14 @@ impl Caller {
     }
 }
 
-/// The requests' numbers in a pipeline.
+/// The requests' numbers in a pipeline: each request has three arguments, behind those that are the
+/// same for all.
 fn idems(sent: &Sent) -> Vec<u64> {
     let command = sent.commands.last().unwrap();
     let args: Vec<_> = command.iter().collect();
-    let pairs = args.windows(2).filter(|pair| pair[0] == b"idem");
-    let numbers = pairs.map(|pair| std::str::from_utf8(pair[1]).unwrap().parse().unwrap());
+    let same = args.iter().position(|arg| *arg == b"timeout_ms").unwrap();
+    let requests = args[same + 1..].chunks_exact(3);
+    let numbers = requests.map(|own| std::str::from_utf8(own[1]).unwrap().parse().unwrap());
     numbers.collect()
 }
 
