@@ -126,6 +126,8 @@ mod tests {
         assert!(id("9-0") < id("10-0"));
         assert_eq!(id("5-7").to_string(), "5-7");
         assert_eq!(id("5-7").next(), id("5-8"));
+        let last = id("5-18446744073709551615");
+        assert_eq!(last.next(), last);
         for wrong in ["", "x", "1-", "-1", "1-x"] {
             assert!(StreamId::parse(wrong.as_bytes()).is_err(), "{wrong:?}");
         }

@@ -35,7 +35,11 @@ pub(crate) struct Scripted {
 }
 
 /// The end that the test has.
-pub(crate) struct Line(mpsc::UnboundedReceiver<Sent>);
+pub(crate) struct Line {
+    sent: mpsc::UnboundedReceiver<Sent>,
+    /// How much may still be sent: no test is without end.
+    left: usize,
+}
 
 /// Commands that wait for their replies. Dropped, their connection has failed.
 pub(crate) struct Sent {
@@ -55,7 +59,10 @@ impl Scripted {
     ) -> (Arc<dyn Client>, Line) {
         let (wire, sent) = mpsc::unbounded_channel();
         let routine = Box::new(routine);
-        (Arc::new(Self { wire, routine }), Line(sent))
+        (
+            Arc::new(Self { wire, routine }),
+            Line { sent, left: 10_000 },
+        )
     }
 
     async fn pass(
@@ -102,13 +109,14 @@ impl Dedicated for Own {
 impl Line {
     /// What is sent next, however long it takes on the paused clock.
     pub(crate) async fn next(&mut self) -> Sent {
-        let sent = timeout(Duration::from_secs(3_600), self.0.recv()).await;
+        self.left = self.left.checked_sub(1).expect("it does not end");
+        let sent = timeout(Duration::from_secs(3_600), self.sent.recv()).await;
         sent.expect("nothing is sent").expect("nobody can send")
     }
 
     /// Nothing is sent in this time.
     pub(crate) async fn is_silent_for(&mut self, time: Duration) {
-        if let Ok(Some(sent)) = timeout(time, self.0.recv()).await {
+        if let Ok(Some(sent)) = timeout(time, self.sent.recv()).await {
             panic!("sent: {:?}", sent.lines());
         }
     }

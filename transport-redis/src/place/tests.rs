@@ -56,6 +56,14 @@ fn is_one(name: &str) -> bool {
     hex && rest.len() >= 16 && rest.len() <= 64
 }
 
+#[test]
+fn a_name_has_the_right_length() {
+    for (length, is_one) in [(15, false), (16, true), (64, true), (65, false)] {
+        let name = format!("{PREFIX}{}", "a".repeat(length));
+        assert_eq!(is_reply_stream(PREFIX, &name), is_one, "{length}");
+    }
+}
+
 proptest! {
     #[test]
     fn any_entry_is_read_and_answers_go_only_to_names_of_the_right_shape(

@@ -2,6 +2,7 @@
 
 use dynamic_batcher::CallMeta;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::*;
 use crate::client::scripted::{Line, Scripted, Sent, entry, list, refused, text, texts};
@@ -32,7 +33,9 @@ fn call(answers: &Answers, id: &str) -> oneshot::Receiver<Outcome> {
 }
 
 async fn value(outcome: oneshot::Receiver<Outcome>) -> String {
-    String::from_utf8(outcome.await.unwrap().unwrap().value).unwrap()
+    let outcome = timeout(Duration::from_secs(3_600), outcome).await;
+    let reply = outcome.expect("it does not end").unwrap().unwrap();
+    String::from_utf8(reply.value).unwrap()
 }
 
 /// What a read finds.
@@ -181,7 +184,6 @@ async fn thorough_look() -> (Arc<Answers>, Line, oneshot::Receiver<Outcome>, Sen
             false => break sent,
         }
     };
-    // Nobody is looked for that has just been sent.
     assert!(start.elapsed() >= LONGEST_SWEEP);
     assert_eq!(find.lines(), ["EVAL find_missing 1 request group 1-0"]);
     (answers, line, call, find)
@@ -202,6 +204,25 @@ async fn a_request_is_lost_when_it_is_nowhere_in_the_order_that_overlooks_nothin
     let error = call.await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Lost);
     assert!(error.to_string().contains("1-0"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_looked_for_that_has_just_been_sent() {
+    let (answers, mut line) = answers();
+    let _old = call(&answers, "1-0");
+    tokio::time::advance(LONGEST_SWEEP).await;
+    tokio::spawn(Arc::clone(&answers).sweep_keys());
+    line.next().await.answer([Value::Nil]);
+    tokio::time::advance(LONGEST_SWEEP).await;
+    let _young = call(&answers, "2-0");
+    let find = loop {
+        let sent = line.next().await;
+        match sent.lines()[0].starts_with("MGET") {
+            true => sent.answer([Value::Nil]),
+            false => break sent,
+        }
+    };
+    assert_eq!(find.lines(), ["EVAL find_missing 1 request group 1-0"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -125,6 +125,29 @@ async fn after_a_connection_error_the_same_requests_go_again_in_their_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_goes_again_goes_before_what_has_not_been_sent() {
+    let mut caller = start(OnFull::Reject).await;
+    let mut outcomes = Vec::new();
+    // Each so large that it is a pipeline of its own.
+    let body = vec![b'1'; PIPELINE_BYTES];
+    for expected in 2..8 {
+        let (idem, outcome) = caller.outstanding.enter(CallMeta::new(TIMEOUT));
+        assert_eq!(idem, expected);
+        caller.add(idem, &body);
+        outcomes.push(outcome);
+    }
+    for idem in 2..6 {
+        drop(caller.sends(&[idem]).await);
+    }
+    for idem in 2..6 {
+        let sent = caller.sends(&[idem]).await;
+        sent.answer([texts([&format!("{idem}-0")])]);
+    }
+    let _sent = caller.sends(&[6]).await;
+    let _sent = caller.sends(&[7]).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_that_is_dropped_before_its_request_goes_again_is_not_sent_again() {
     let mut caller = start(OnFull::Reject).await;
     let _calls = caller.calls::<3>();
