@@ -94,10 +94,7 @@ pub(crate) async fn make_groups(inbox: &Inbox) -> Result<()> {
     let streams = [&place.request_stream, &place.again_stream];
     let create = streams.map(|stream| commands::create_group(stream, &place.group));
     for reply in place.client.send(&create).await? {
-        match reply {
-            Value::Refused(refusal) if refusal.code == "BUSYGROUP" => {}
-            reply => drop(reply.accepted()?),
-        }
+        reply.made()?;
     }
     Ok(())
 }

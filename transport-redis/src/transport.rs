@@ -52,10 +52,7 @@ impl RedisWire {
         let mut replies = client.send(&prepare).await?.into_iter();
         check_version(replies.next().unwrap_or(Value::Nil))?;
         for reply in replies {
-            match reply {
-                Value::Refused(refusal) if refusal.code == "BUSYGROUP" => {}
-                reply => drop(reply.accepted()?),
-            }
+            reply.made()?;
         }
         let clock = Clock::read(&*client).await?;
         warn_of_other_streams(&*client, &keys, &config.stream_group_processor).await?;
@@ -347,5 +344,32 @@ impl<C> Clone for RedisTransport<C> {
 impl<C> fmt::Debug for RedisTransport<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisTransport").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_too_old_or_says_no_version_is_refused() {
+        let info = |text: &str| Value::Text(format!("# Server\r\n{text}\r\n").into_bytes());
+        for good in ["6.2.0", "6.10.1", "7.0.15", "8.0.1"] {
+            let checked = check_version(info(&format!("redis_version:{good}")));
+            assert!(checked.is_ok(), "{good}: {checked:?}");
+        }
+        for bad in [
+            "redis_version:6.0.16",
+            "redis_version:5.0.7",
+            "redis_version:x",
+            "",
+        ] {
+            let error = check_version(info(bad)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config, "{bad}");
+            assert!(
+                error.to_string().contains("allowed is Redis 6.2"),
+                "{error}"
+            );
+        }
     }
 }

@@ -119,6 +119,14 @@ impl Value {
         }
     }
 
+    /// Of a command that makes a group: one that is there already is as good.
+    pub(crate) fn made(self) -> Result<()> {
+        match self {
+            Self::Refused(refusal) if refusal.code == "BUSYGROUP" => Ok(()),
+            reply => reply.accepted().map(drop),
+        }
+    }
+
     fn unexpected(self, expected: &str) -> Error {
         match self {
             Self::Refused(refusal) => refusal.into(),
