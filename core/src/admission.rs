@@ -96,8 +96,9 @@ impl Admission {
         Ok(())
     }
 
-    /// Notes that `count` requests have left, and `outstanding` remain.
-    pub fn drained(&mut self, count: usize, outstanding: usize, now: Instant) {
+    /// Notes that `count` requests have left, and `outstanding` remain. The time is asked for only
+    /// where it counts: while there are requests, not when a lone one has left.
+    pub fn drained(&mut self, count: usize, outstanding: usize, now: impl FnOnce() -> Instant) {
         self.rate.measure(count, outstanding, now);
     }
 
@@ -132,10 +133,11 @@ struct DrainRate {
 }
 
 impl DrainRate {
-    fn measure(&mut self, count: usize, outstanding: usize, now: Instant) {
-        if count == 0 {
+    fn measure(&mut self, count: usize, outstanding: usize, now: impl FnOnce() -> Instant) {
+        if count == 0 || (self.last.is_none() && outstanding == 0) {
             return;
         }
+        let now = now();
         if let Some(last) = self.last {
             let period = now.saturating_duration_since(last);
             let count = count as f64;
@@ -175,8 +177,8 @@ mod tests {
     fn full() -> (Admission, Instant) {
         let start = Instant::now();
         let mut admission = Admission::new(100);
-        admission.drained(BATCH, 90, start);
-        admission.drained(BATCH, 90, start + PERIOD);
+        admission.drained(BATCH, 90, || start);
+        admission.drained(BATCH, 90, || start + PERIOD);
         (admission, start + PERIOD)
     }
 
@@ -239,8 +241,8 @@ mod tests {
     #[test]
     fn idle_time_does_not_count_as_slowness() {
         let (mut admission, now) = full();
-        admission.drained(90, 0, now + PERIOD * 9);
-        admission.drained(BATCH, 90, now + Duration::from_secs(3600));
+        admission.drained(90, 0, || now + PERIOD * 9);
+        admission.drained(BATCH, 90, || now + Duration::from_secs(3600));
         let told = admission
             .admit(100, now + Duration::from_secs(3600))
             .unwrap_err();

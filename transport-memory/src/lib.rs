@@ -19,7 +19,9 @@
 mod client;
 mod config;
 mod queue;
+mod recv;
 mod shared;
+mod sleepers;
 mod slot;
 mod source;
 mod timer;

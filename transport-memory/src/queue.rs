@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use dynamic_batcher::{Admission, CallMeta, Error, ErrorKind, OnFull};
 
 use crate::config::MemoryConfig;
+use crate::sleepers::Sleepers;
 use crate::slot::{Left, Place, Slot};
 use crate::timer::Timers;
 
@@ -26,6 +27,8 @@ pub(crate) struct Queue<Req, Resp> {
     /// `None` when sends wait instead of being refused.
     admission: Option<Admission>,
     consumers: usize,
+    /// Consumers that have found nothing.
+    pub(crate) sleepers: Sleepers,
     /// A processor has attached at least once.
     served: bool,
     /// No handle of the transport is left.
@@ -41,8 +44,8 @@ pub(crate) struct Queued<Req, Resp> {
 /// A request that has entered.
 pub(crate) struct Entered<Resp> {
     pub(crate) slot: Arc<Slot<Resp>>,
-    /// A consumer may be asleep because there was nothing.
-    pub(crate) wake_consumer: bool,
+    /// A consumer that slept because there was nothing.
+    pub(crate) sleeper: Option<Waker>,
 }
 
 /// What is to be dropped when the lock is free: code of the user's may run then.
@@ -65,6 +68,7 @@ impl<Req, Resp> Queue<Req, Resp> {
             admission: (config.on_full != OnFull::Wait)
                 .then(|| Admission::new(config.max_queue.get())),
             consumers: 0,
+            sleepers: Sleepers::default(),
             served: false,
             closed: false,
             timers: Timers::default(),
@@ -94,18 +98,14 @@ impl<Req, Resp> Queue<Req, Resp> {
             let error = Error::new(ErrorKind::QueueFull { retry_after }, "");
             return Err((payload, error));
         }
-        // Of several consumers one that was woken may be held up by its handler: then the next
-        // request wakes another.
-        let wake_consumer = self.waiting.is_empty() || self.consumers > 1;
         let slot = Arc::new(Slot::new(meta, call.clone()));
         self.waiting.push_back(Queued {
             payload,
             slot: Arc::clone(&slot),
         });
-        Ok(Entered {
-            slot,
-            wake_consumer,
-        })
+        // Whoever was woken before may be held up by its handler: each request wakes another.
+        let sleeper = self.sleepers.pop();
+        Ok(Entered { slot, sleeper })
     }
 
     /// Takes the request that has waited longest, if its caller still waits; `Err` holds one whose
@@ -124,8 +124,16 @@ impl<Req, Resp> Queue<Req, Resp> {
         Some(Ok((payload, meta, key)))
     }
 
-    pub(crate) fn has_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+    /// Who is to be woken for what is left.
+    pub(crate) fn next_sleeper(&mut self) -> Option<Waker> {
+        match self.waiting.is_empty() {
+            true => None,
+            false => self.sleepers.pop(),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
     }
 
     /// Puts a delivered request back where it came from: before all that wait. `Err` holds the
@@ -160,10 +168,10 @@ impl<Req, Resp> Queue<Req, Resp> {
     }
 
     /// Notes for the measure of the drain rate that `count` requests have just ended.
-    pub(crate) fn drained(&mut self, count: usize, now: Instant) {
+    pub(crate) fn drained(&mut self, count: usize) {
         let outstanding = self.outstanding();
         if let Some(admission) = &mut self.admission {
-            admission.drained(count, outstanding, now);
+            admission.drained(count, outstanding, Instant::now);
         }
     }
 

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use tokio::runtime::{Handle, Id};
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use dynamic_batcher::{CallMeta, Error, ErrorKind, Result};
@@ -17,8 +16,6 @@ use crate::timer::{self, Arm};
 
 pub(crate) struct Shared<Req, Resp> {
     queue: Mutex<Queue<Req, Resp>>,
-    /// Wakes a consumer: whoever puts something into an empty queue, or leaves something in it.
-    pub(crate) readable: Notify,
     /// How many delivered requests nobody waits for: mostly none, and then it need not be asked of
     /// each.
     gone_delivered: AtomicUsize,
@@ -41,12 +38,9 @@ impl<Req: Send + 'static, Resp: Send + 'static> Shared<Req, Resp> {
                 .then(|| queue.timers.arm(runtime.id(), meta.deadline));
             (entered, arm)
         };
-        let Entered {
-            slot,
-            wake_consumer,
-        } = entered.map_err(|(_, error)| error)?;
-        if wake_consumer {
-            self.readable.notify_one();
+        let Entered { slot, sleeper } = entered.map_err(|(_, error)| error)?;
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
         }
         if let Some(arm) = arm
             && let Err(error) = self.armed(&runtime, arm)
@@ -70,14 +64,14 @@ impl<Req: Send + 'static, Resp: Send + 'static> Shared<Req, Resp> {
         };
         let mut slots = Vec::with_capacity(reqs.len());
         let mut refused = Vec::new();
-        let mut wake_consumer = false;
+        let mut sleepers = Vec::new();
         let arm = {
             let mut queue = self.lock();
             slots.extend(
                 reqs.into_iter()
                     .map(|req| match queue.enter(req, meta, Waker::noop()) {
                         Ok(entered) => {
-                            wake_consumer |= entered.wake_consumer;
+                            sleepers.extend(entered.sleeper);
                             Ok(entered.slot)
                         }
                         Err((req, error)) => {
@@ -89,9 +83,7 @@ impl<Req: Send + 'static, Resp: Send + 'static> Shared<Req, Resp> {
             queue.timers.arm(runtime.id(), meta.deadline)
         };
         drop(refused);
-        if wake_consumer {
-            self.readable.notify_one();
-        }
+        sleepers.into_iter().for_each(Waker::wake);
         if let Err(error) = self.armed(&runtime, arm) {
             self.abandon(slots.iter().flatten());
             slots.fill_with(|| Err(error.clone()));
@@ -123,7 +115,6 @@ impl<Req, Resp> Shared<Req, Resp> {
     pub(crate) fn new(config: &MemoryConfig) -> Self {
         Self {
             queue: Mutex::new(Queue::new(config)),
-            readable: Notify::new(),
             gone_delivered: AtomicUsize::new(0),
         }
     }
@@ -207,8 +198,12 @@ impl<Req, Resp> Shared<Req, Resp> {
 
     /// No handle is left.
     pub(crate) fn close(&self) {
-        self.lock().close();
-        self.readable.notify_waiters();
+        let sleepers = {
+            let mut queue = self.lock();
+            queue.close();
+            queue.sleepers.take_all()
+        };
+        sleepers.for_each(Waker::wake);
     }
 }
 

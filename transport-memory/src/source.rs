@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::ready;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -12,7 +13,9 @@ use dynamic_batcher::{
 };
 
 use crate::client::MemoryTransport;
+use crate::recv::Recv;
 use crate::shared::Shared;
+use crate::slot::Slot;
 
 impl<Req, Resp> Source<Req, Resp> for MemoryTransport<Req, Resp>
 where
@@ -36,9 +39,19 @@ pub struct MemoryTicket<Req, Resp> {
     /// `None` once it was answered or given back.
     shared: Option<Arc<Shared<Req, Resp>>>,
     key: usize,
+    /// The call, between its removal from the queue and its answer.
+    ended: Option<Arc<Slot<Resp>>>,
 }
 
 impl<Req, Resp> MemoryTicket<Req, Resp> {
+    pub(crate) fn new(shared: Arc<Shared<Req, Resp>>, key: usize) -> Self {
+        Self {
+            shared: Some(shared),
+            key,
+            ended: None,
+        }
+    }
+
     fn settle(mut self) -> usize {
         self.shared = None;
         self.key
@@ -46,42 +59,11 @@ impl<Req, Resp> MemoryTicket<Req, Resp> {
 }
 
 impl<Req, Resp> MemoryConsumer<Req, Resp> {
-    /// Moves what waits into `into`. True when there is no need to wait: something came, or
-    /// nothing ever will.
-    fn take(&self, into: &mut Vec<Delivery<Req, MemoryTicket<Req, Resp>>>, max: usize) -> Taken {
-        let mut taken = Taken::default();
-        let mut gone = Vec::new();
-        let mut queue = self.0.lock();
-        while taken.count < max
-            && let Some(next) = queue.take()
-        {
-            match next {
-                Ok((payload, meta, key)) => {
-                    let ticket = MemoryTicket {
-                        shared: Some(Arc::clone(&self.0)),
-                        key,
-                    };
-                    into.push(Delivery::new(Ok(payload), ticket, meta));
-                    taken.count += 1;
-                }
-                Err(nobody_waits) => gone.push(nobody_waits),
-            }
-        }
-        let left = queue.has_waiting();
-        taken.closed = queue.is_closed() && !left;
-        drop(queue);
-        if left && taken.count > 0 {
-            self.0.readable.notify_one();
-        }
-        drop(gone);
-        taken
-    }
-
     /// Puts deliveries back, the first one first.
     fn put_back(&self, deliveries: Vec<Delivery<Req, MemoryTicket<Req, Resp>>>) {
         let mut failed = Vec::new();
         let mut gone = Vec::new();
-        {
+        let other = {
             let mut queue = self.0.lock();
             for delivery in deliveries.into_iter().rev() {
                 match delivery.payload {
@@ -95,9 +77,10 @@ impl<Req, Resp> MemoryConsumer<Req, Resp> {
                     }
                 }
             }
-        }
+            queue.next_sleeper()
+        };
         gone.iter().for_each(|_| self.0.forget_gone());
-        self.0.readable.notify_one();
+        other.into_iter().for_each(Waker::wake);
         drop(gone);
         if !failed.is_empty() {
             self.end(None, failed);
@@ -108,24 +91,25 @@ impl<Req, Resp> MemoryConsumer<Req, Resp> {
     fn end(
         &self,
         batch: Option<&Arc<BatchInfo>>,
-        answers: Vec<Answer<Resp, MemoryTicket<Req, Resp>>>,
+        mut answers: Vec<Answer<Resp, MemoryTicket<Req, Resp>>>,
     ) {
-        let now = Instant::now();
-        let mut slots = Vec::with_capacity(answers.len());
         {
             let mut queue = self.0.lock();
-            slots.extend(answers.iter().map(|answer| queue.end(answer.ticket.key)));
-            queue.drained(slots.len(), now);
+            for Answer { ticket, .. } in &mut answers {
+                ticket.ended = queue.end(ticket.key);
+            }
+            queue.drained(answers.len());
         }
-        for ((position, answer), slot) in (0..).zip(answers).zip(slots) {
+        for (position, answer) in (0..).zip(answers) {
             let Answer {
-                ticket,
+                mut ticket,
                 outcome,
                 queued,
                 ..
             } = answer;
+            let ended = ticket.ended.take();
             ticket.settle();
-            let Some(slot) = slot else {
+            let Some(slot) = ended else {
                 continue;
             };
             let info = match batch {
@@ -141,12 +125,6 @@ impl<Req, Resp> MemoryConsumer<Req, Resp> {
     }
 }
 
-#[derive(Default)]
-struct Taken {
-    count: usize,
-    closed: bool,
-}
-
 impl<Req, Resp> Consumer<Req, Resp> for MemoryConsumer<Req, Resp>
 where
     Req: Send + 'static,
@@ -160,15 +138,7 @@ where
         max: usize,
         _wait: Duration,
     ) -> Result<bool> {
-        loop {
-            // Made before looking, so that what comes between looking and waiting is noticed.
-            let readable = self.0.readable.notified();
-            let taken = self.take(into, max);
-            if taken.count > 0 || taken.closed {
-                return Ok(!taken.closed);
-            }
-            readable.await;
-        }
+        Recv::new(&self.0, into, max).await
     }
 
     fn is_abandoned(&self, ticket: &Self::Ticket) -> bool {

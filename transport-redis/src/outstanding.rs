@@ -163,7 +163,7 @@ impl Outstanding {
     pub(crate) fn drained(&self, count: usize) {
         let mut table = self.lock();
         let waiting = table.waiting.len();
-        table.admission.drained(count, waiting, Instant::now());
+        table.admission.drained(count, waiting, Instant::now);
     }
 
     /// When the next request that was refused now may be sent again.
