@@ -4,12 +4,10 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::former::Item;
 use crate::handler::{BatchContext, Outputs};
@@ -17,7 +15,7 @@ use crate::held::Gone;
 use crate::isolate::Ran;
 use crate::meta::{BatchId, BatchInfo, CallMeta, CloseReason};
 use crate::observer::{BatchReport, NotRun, Observer};
-use crate::policy::BatchPolicy;
+use crate::status::Counts;
 use crate::transport::Answer;
 
 /// A batch that is about to run.
@@ -39,29 +37,31 @@ pub(crate) struct RunBatch<Resp, T> {
 
 /// Numbers the batches, counts what runs, tells the observer, and makes the answers.
 pub(crate) struct Books<'a> {
-    observer: Option<&'a dyn Observer>,
-    control: &'a Control,
+    observer: Option<Arc<dyn Observer>>,
+    counts: &'a Counts,
     processor: u32,
     batches: u64,
-    running: usize,
 }
 
 impl<'a> Books<'a> {
-    pub(crate) fn new(policy: &'a BatchPolicy, control: &'a Control) -> Self {
+    pub(crate) fn new(observer: Option<Arc<dyn Observer>>, counts: &'a Counts) -> Self {
         // The standard library's hasher keys are its source of randomness: enough to tell
         // processors apart.
         let drawn = RandomState::new().build_hasher().finish();
         Self {
-            observer: policy.observer.as_deref(),
-            control,
+            observer,
+            counts,
             processor: (drawn >> 32) as u32,
             batches: 0,
-            running: 0,
         }
     }
 
+    pub(crate) fn set_observer(&mut self, observer: Option<Arc<dyn Observer>>) {
+        self.observer = observer;
+    }
+
     pub(crate) fn nothing_runs(&self) -> bool {
-        self.running == 0
+        self.counts.running.get() == 0
     }
 
     /// Makes a batch of `items`, which is to run now.
@@ -85,7 +85,9 @@ impl<'a> Books<'a> {
             metas.push(meta);
         }
         self.batches += 1;
-        self.count_running(self.running + requests.len());
+        let counts = self.counts;
+        counts.running.add(requests.len());
+        counts.running_batches.add(1);
         let id = BatchId::new(self.processor, self.batches);
         OpenBatch {
             requests,
@@ -108,8 +110,12 @@ impl<'a> Books<'a> {
             ran,
         } = batch;
         let size = tickets.len();
-        self.count_running(self.running - size);
-        self.control.answered.fetch_add(size, Ordering::Relaxed);
+        let failed = match &ran.outputs {
+            Outputs::All(_) => 0,
+            Outputs::Each(outcomes) => outcomes.iter().filter(|outcome| outcome.is_err()).count(),
+            Outputs::Failed(_) => size,
+        };
+        self.count(size, failed, ran.error.is_some());
         let info = BatchInfo::new(context.id(), size, reason, took);
 
         let started = context.started();
@@ -126,12 +132,11 @@ impl<'a> Books<'a> {
             }
         };
         self.tell(|observer| {
-            let failed = answers.iter().filter(|answer| answer.outcome.is_err());
             observer.batch_ended(&BatchReport {
                 info: &info,
                 error: ran.error,
                 reruns: ran.reruns,
-                failed: failed.count(),
+                failed,
             });
         });
         (Arc::new(info), answers)
@@ -150,12 +155,13 @@ impl<'a> Books<'a> {
     }
 
     pub(crate) fn not_run(&self, reason: NotRun, count: usize) {
+        self.counts.note_not_run(reason, count);
         self.tell(|observer| (0..count).for_each(|_| observer.not_run(reason)));
     }
 
     /// An observer that panics loses what it was told, and nobody else loses anything.
     fn tell(&self, tell: impl FnOnce(&dyn Observer)) {
-        let Some(observer) = self.observer else {
+        let Some(observer) = self.observer.as_deref() else {
             return;
         };
         if catch_unwind(AssertUnwindSafe(|| tell(observer))).is_err() {
@@ -164,23 +170,29 @@ impl<'a> Books<'a> {
     }
 
     /// Notes that what runs is given up.
-    pub(crate) fn abandon_running(&mut self) {
-        self.control
-            .abandoned
-            .fetch_add(self.running, Ordering::Relaxed);
-        self.count_running(0);
+    pub(crate) fn give_up_running(&self) {
+        let counts = self.counts;
+        counts.given_up.add(counts.running.get());
+        counts.running.set(0);
+        counts.running_batches.set(0);
     }
 
-    fn count_running(&mut self, running: usize) {
-        self.running = running;
-        self.control.running.store(running, Ordering::Relaxed);
+    /// Counts a batch of `size` requests that has ended.
+    fn count(&self, size: usize, failed: usize, failed_as_a_whole: bool) {
+        let counts = self.counts;
+        counts.running.set(counts.running.get() - size);
+        counts.running_batches.set(counts.running_batches.get() - 1);
+        counts.batches.add(1);
+        counts.failed_batches.add(failed_as_a_whole.into());
+        counts.succeeded.add(size - failed);
+        counts.failed.add(failed);
     }
 }
 
 impl Drop for Books<'_> {
     /// The processor's future may be dropped where it stands.
     fn drop(&mut self) {
-        self.abandon_running();
+        self.give_up_running();
     }
 }
 

@@ -1,18 +1,22 @@
-//! What a processor's handle and its run loop share: orders one way, state the other.
+//! What a processor's handle and its run loop share: orders and policies one way, state the other.
 
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Context;
 
 use futures_util::task::AtomicWaker;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::error::{Error, ErrorKind, Result};
+use crate::policy::BatchPolicy;
+use crate::status::Counts;
+
 /// Where a processor is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Phase {
-    /// Its first handler is being made.
+    /// Its first handler is being made, or its handlers are warmed up.
     Starting,
     /// It takes requests and runs batches.
     Running,
@@ -41,26 +45,27 @@ pub(crate) struct Control {
     order: AtomicU8,
     finish_by: Mutex<Option<Instant>>,
     run_loop: AtomicWaker,
+    policy: Mutex<BatchPolicy>,
+    has_new_policy: AtomicBool,
+    /// Whether a handler that holds its thread holds the run loop.
+    handler_holds_task: bool,
     phase: watch::Sender<Phase>,
-    pub(crate) waiting: AtomicUsize,
-    pub(crate) running: AtomicUsize,
-    pub(crate) answered: AtomicUsize,
-    pub(crate) released: AtomicUsize,
-    pub(crate) abandoned: AtomicUsize,
+    failure: OnceLock<Error>,
+    pub(crate) counts: Counts,
 }
 
 impl Control {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(policy: BatchPolicy, handler_holds_task: bool) -> Self {
         Self {
             order: AtomicU8::new(SERVE),
             finish_by: Mutex::new(None),
             run_loop: AtomicWaker::new(),
+            policy: Mutex::new(policy),
+            has_new_policy: AtomicBool::new(false),
+            handler_holds_task,
             phase: watch::Sender::new(Phase::Starting),
-            waiting: AtomicUsize::new(0),
-            running: AtomicUsize::new(0),
-            answered: AtomicUsize::new(0),
-            released: AtomicUsize::new(0),
-            abandoned: AtomicUsize::new(0),
+            failure: OnceLock::new(),
+            counts: Counts::new(),
         }
     }
 
@@ -82,7 +87,7 @@ impl Control {
         self.run_loop.wake();
     }
 
-    /// The order in force; `cx` is woken when another is given.
+    /// The order in force; `cx` is woken when another is given, or another policy.
     pub(crate) fn poll_order(&self, cx: &mut Context<'_>) -> Order {
         self.run_loop.register(cx.waker());
         match self.order.load(Ordering::Acquire) {
@@ -96,6 +101,68 @@ impl Control {
             }
             _ => Order::Stop,
         }
+    }
+
+    /// The policy in force, or about to be.
+    pub(crate) fn policy(&self) -> BatchPolicy {
+        self.lock_policy().clone()
+    }
+
+    /// Gives the run loop another policy, unless something in it cannot change.
+    pub(crate) fn reconfigure(&self, policy: BatchPolicy) -> Result<()> {
+        if self.phase() == Phase::Ended {
+            return Err(Error::new(ErrorKind::Closed, "the processor has ended"));
+        }
+        {
+            let mut current = self.lock_policy();
+            self.check_change(&current, &policy)?;
+            *current = policy;
+        }
+        self.has_new_policy.store(true, Ordering::Release);
+        self.run_loop.wake();
+        Ok(())
+    }
+
+    fn check_change(&self, current: &BatchPolicy, new: &BatchPolicy) -> Result<()> {
+        if new.instances != current.instances {
+            let text = format!(
+                "instances is {}, allowed is {}: their number is fixed when a processor starts",
+                new.instances, current.instances
+            );
+            return Err(Error::new(ErrorKind::Config, text));
+        }
+        match new.run_timeout {
+            Some(limit) if self.handler_holds_task => {
+                let text = format!(
+                    "run_timeout is {limit:?}, allowed is none: a processor of one instance that \
+                     starts without a limit runs its handler where the time cannot be kept"
+                );
+                Err(Error::new(ErrorKind::Config, text))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a policy has been given since this was last asked. [`poll_order`](Self::poll_order)
+    /// sees to it that the run loop asks.
+    pub(crate) fn take_new_policy(&self) -> bool {
+        // The common case costs a read.
+        self.has_new_policy.load(Ordering::Relaxed)
+            && self.has_new_policy.swap(false, Ordering::Acquire)
+    }
+
+    fn lock_policy(&self) -> MutexGuard<'_, BatchPolicy> {
+        self.policy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes why the processor ends without having served.
+    pub(crate) fn fail(&self, failure: Error) {
+        // The first failure counts.
+        let _ = self.failure.set(failure);
+    }
+
+    pub(crate) fn failure(&self) -> Option<Error> {
+        self.failure.get().cloned()
     }
 
     pub(crate) fn phase(&self) -> Phase {

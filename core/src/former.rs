@@ -61,6 +61,13 @@ impl<T> Former<T> {
         }
     }
 
+    /// Goes on by another policy, which the open batch follows too.
+    pub(crate) fn reconfigure(&mut self, policy: &BatchPolicy) {
+        self.batch_size = policy.batch_size.get();
+        self.batch_time = policy.batch_time;
+        self.when_idle = policy.when_idle;
+    }
+
     /// How many requests are wanted: while one batch runs, the next is filled, and no more.
     pub(crate) fn room(&self) -> usize {
         self.batch_size.saturating_sub(self.len())
@@ -72,6 +79,12 @@ impl<T> Former<T> {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.open.is_empty() && self.alone.is_empty()
+    }
+
+    /// When the longest queued request was sent.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        let alone = self.alone.iter().map(|item| item.meta.enqueued);
+        self.oldest.into_iter().chain(alone).min()
     }
 
     pub(crate) fn push(&mut self, item: Item<T>) {

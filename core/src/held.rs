@@ -1,15 +1,14 @@
 //! What a processor has read and not started, and how it is given back.
 
 use std::marker::PhantomData;
-use std::sync::atomic::Ordering;
 
 use futures_util::FutureExt as _;
 use tokio::time::{Instant, timeout_at};
 
-use crate::control::Control;
 use crate::former::{Former, Item};
 use crate::observer::NotRun;
 use crate::policy::BatchPolicy;
+use crate::status::Counts;
 use crate::transport::{Answer, Consumer, Delivery};
 
 /// A request that must not run, and why.
@@ -19,19 +18,25 @@ pub(crate) type Gone<Req, T> = (Item<(Req, T)>, NotRun);
 /// future is dropped where it stands.
 pub(crate) struct Held<'a, Req, Resp, C: Consumer<Req, Resp>> {
     consumer: &'a C,
-    control: &'a Control,
+    counts: &'a Counts,
     pub(crate) former: Former<(Req, C::Ticket)>,
     responses: PhantomData<fn() -> Resp>,
 }
 
 impl<'a, Req, Resp, C: Consumer<Req, Resp>> Held<'a, Req, Resp, C> {
-    pub(crate) fn new(consumer: &'a C, policy: &BatchPolicy, control: &'a Control) -> Self {
+    pub(crate) fn new(consumer: &'a C, policy: &BatchPolicy, counts: &'a Counts) -> Self {
         Self {
             consumer,
-            control,
+            counts,
             former: Former::new(policy),
             responses: PhantomData,
         }
+    }
+
+    /// Notes for the processor's status what waits.
+    pub(crate) fn note_waiting(&self) {
+        let former = &self.former;
+        self.counts.note_waiting(former.len(), former.oldest());
     }
 
     /// Takes in what was read; returns the answers for what could not be decoded.
@@ -69,7 +74,6 @@ impl<'a, Req, Resp, C: Consumer<Req, Resp>> Held<'a, Req, Resp, C> {
 
     /// Gives back what waits, if the transport takes it in time.
     pub(crate) async fn give_back(&mut self, by: Instant) {
-        let control = self.control;
         let deliveries = self.take_deliveries();
         if deliveries.is_empty() {
             return;
@@ -77,7 +81,7 @@ impl<'a, Req, Resp, C: Consumer<Req, Resp>> Held<'a, Req, Resp, C> {
         let count = deliveries.len();
         match timeout_at(by, self.consumer.release(deliveries)).await {
             Ok(Ok(())) => {
-                control.released.fetch_add(count, Ordering::Relaxed);
+                self.counts.released.add(count);
             }
             Ok(Err(error)) => tracing::warn!("{count} requests could not be given back: {error}"),
             Err(_) => tracing::warn!("{count} requests could not be given back in time"),
@@ -85,7 +89,7 @@ impl<'a, Req, Resp, C: Consumer<Req, Resp>> Held<'a, Req, Resp, C> {
     }
 
     fn take_deliveries(&mut self) -> Vec<Delivery<Req, C::Ticket>> {
-        self.control.waiting.store(0, Ordering::Relaxed);
+        self.counts.note_waiting(0, None);
         let items = self.former.take_all();
         items
             .map(|Item { meta, value }| Delivery::new(Ok(value.0), value.1, meta))
@@ -98,7 +102,7 @@ impl<Req, Resp, C: Consumer<Req, Resp>> Drop for Held<'_, Req, Resp, C> {
         let deliveries = self.take_deliveries();
         if !deliveries.is_empty() {
             let count = deliveries.len();
-            self.control.released.fetch_add(count, Ordering::Relaxed);
+            self.counts.released.add(count);
             // A transport within the process has taken them when this returns; of any other the
             // tickets are dropped, which counts as given back too, only later.
             let _ = self.consumer.release(deliveries).now_or_never();

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handler::{BatchContext, Outcome, Outputs};
 use crate::instance::{Instance, catch};
-use crate::policy::{OnBatchError, ProcessorPolicy};
+use crate::policy::{OnBatchError, RunPolicy};
 
 /// What became of a batch.
 pub(crate) struct Ran<Resp> {
@@ -27,15 +27,18 @@ pub(crate) struct Ran<Resp> {
 /// Runs a batch on an instance.
 pub(crate) async fn run<Req, Resp, I>(
     instance: &mut I,
-    policy: &ProcessorPolicy<Req>,
+    policy: RunPolicy<Req>,
     requests: Vec<Req>,
     context: &BatchContext,
 ) -> Ran<Resp>
 where
     I: Instance<Req, Resp>,
 {
-    let run_timeout = policy.batch.run_timeout;
-    let Some(isolation) = policy.isolation else {
+    let RunPolicy {
+        run_timeout,
+        isolation,
+    } = policy;
+    let Some(isolation) = isolation else {
         let called = call(instance, Ok(requests), context, run_timeout).await;
         return called.into_ran();
     };
@@ -81,8 +84,8 @@ where
 }
 
 /// What one call of the handler gave: as many outputs as requests, or an error.
-struct Called<Resp> {
-    outputs: Outputs<Resp>,
+pub(crate) struct Called<Resp> {
+    pub(crate) outputs: Outputs<Resp>,
     cut_short: bool,
 }
 
@@ -103,7 +106,7 @@ impl<Resp> Called<Resp> {
 
 /// Calls the handler with requests, if they could be copied: what `Clone` panics with is an error
 /// like any of the handler's.
-async fn call<Req, Resp, I>(
+pub(crate) async fn call<Req, Resp, I>(
     instance: &mut I,
     requests: Result<Vec<Req>>,
     context: &BatchContext,

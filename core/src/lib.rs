@@ -71,6 +71,11 @@
 //!   a millisecond.
 //! - `batch_size` is the largest batch that the function takes in its stride.
 //! - `instances` is how many batches run at the same time: the number of devices, or of cores.
+//! - [`warm_up`](BatchPolicy::warm_up) runs batches of your own before the first request, where a
+//!   first run takes long.
+//!
+//! All but `instances` and the handler can [change](BatchProcessor::reconfigure) while the processor
+//! works; its [`status`](BatchProcessor::status) says what waits, and for how long.
 //!
 //! # What a caller can rely on
 //!
@@ -158,7 +163,9 @@ mod processor;
 mod run;
 mod slots;
 mod spawn;
+mod status;
 mod transport;
+mod warm_up;
 mod window;
 
 pub use admission::{Admission, OnFull};
@@ -175,5 +182,6 @@ pub use handler::{BatchContext, Handler, IntoOutcome, Later, Now, Outcome};
 pub use meta::{BatchId, BatchInfo, CallMeta, CloseReason, ItemInfo, Reply};
 pub use observer::{BatchReport, NotRun, Observer};
 pub use policy::{BatchPolicy, OnBatchError, ProcessorPolicy, WhenIdle};
-pub use processor::{BatchProcessor, DrainReport, ProcessorStatus, ProcessorTask};
+pub use processor::{BatchProcessor, DrainReport, ProcessorTask};
+pub use status::{ProcessorStatus, Totals};
 pub use transport::{Answer, Consumer, Delivery, Source, Transport};

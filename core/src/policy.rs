@@ -248,24 +248,74 @@ impl BatchPolicy {
     /// ```
     #[must_use]
     pub fn on_batch_error<Req: Clone>(self, on_batch_error: OnBatchError) -> ProcessorPolicy<Req> {
-        let isolation = Isolation {
-            on_error: on_batch_error,
-            copy: <[Req]>::to_vec,
-        };
-        ProcessorPolicy {
-            batch: self,
-            isolation: (on_batch_error != OnBatchError::FailAll).then_some(isolation),
-        }
+        ProcessorPolicy::from(self).on_batch_error(on_batch_error)
+    }
+
+    /// Has each handler serve sample batches before the processor takes its first request: for
+    /// models whose first runs, or the first of each batch size, take long. As
+    /// [`on_batch_error`](Self::on_batch_error), to be set after the settings of this type.
+    ///
+    /// `samples` is called once for each instance and returns the batches, of one request or more,
+    /// in the order in which they are to run. The instances warm up side by side, as far as they
+    /// can run so; the processor is [ready](crate::BatchProcessor::ready) when all have done so.
+    /// What is sent meanwhile waits with the transport. `run_timeout` does not count here, nor do
+    /// these batches in totals or for an observer; in [`BatchId`](crate::BatchId) their number is 0.
+    /// A handler that is made anew after a panic is not warmed up.
+    ///
+    /// What fails here would fail requests. So the first error, for a batch or for one of its
+    /// requests, a panic, a wrong number of outputs, or a handler that cannot be made, ends the
+    /// processor before it has read anything, and is the error of
+    /// [`ready`](crate::BatchProcessor::ready). An empty sample batch is an error of kind
+    /// [`Config`](crate::ErrorKind::Config).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use dynamic_batcher::{BatchPolicy, BatchProcessor, Batcher, WhenIdle};
+    /// use dynamic_batcher_memory::MemoryTransport;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> dynamic_batcher::Result<()> {
+    /// let transport = MemoryTransport::default();
+    /// let batcher: Batcher<f64, f64> = Batcher::new(transport.clone());
+    /// let policy = BatchPolicy::default()
+    ///     .when_idle(WhenIdle::Run)
+    ///     .warm_up(|| [1, 8, 64].map(|size| vec![1.0; size]).to_vec());
+    /// let processor = BatchProcessor::spawn_blocking(transport, policy, |batch: Vec<f64>| {
+    ///     batch.into_iter().map(f64::sqrt).collect::<Vec<_>>()
+    /// });
+    /// processor.ready().await?; // all three have run
+    /// assert_eq!(batcher.send(4.0).await?, 2.0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn warm_up<Req>(
+        self,
+        samples: impl Fn() -> Vec<Vec<Req>> + Send + Sync + 'static,
+    ) -> ProcessorPolicy<Req> {
+        ProcessorPolicy::from(self).warm_up(samples)
     }
 }
 
 /// A [`BatchPolicy`] with what depends on the type of the requests: what a processor is started
 /// with.
 ///
-/// Every `BatchPolicy` is one, [`BatchPolicy::on_batch_error`] makes others.
+/// Every `BatchPolicy` is one, [`BatchPolicy::on_batch_error`] and [`BatchPolicy::warm_up`] make
+/// others.
 pub struct ProcessorPolicy<Req> {
     pub(crate) batch: BatchPolicy,
     /// `None` for [`OnBatchError::FailAll`], which must work without `Clone`.
+    pub(crate) isolation: Option<Isolation<Req>>,
+    pub(crate) samples: Option<Samples<Req>>,
+}
+
+/// The batches that warm a handler up.
+pub(crate) type Samples<Req> = Arc<dyn Fn() -> Vec<Vec<Req>> + Send + Sync>;
+
+/// How a batch is run, once it is formed.
+pub(crate) struct RunPolicy<Req> {
+    pub(crate) run_timeout: Option<Duration>,
     pub(crate) isolation: Option<Isolation<Req>>,
 }
 
@@ -275,16 +325,55 @@ pub(crate) struct Isolation<Req> {
     pub(crate) copy: fn(&[Req]) -> Vec<Req>,
 }
 
+impl<Req> ProcessorPolicy<Req> {
+    /// As [`BatchPolicy::on_batch_error`].
+    #[must_use]
+    pub fn on_batch_error(mut self, on_batch_error: OnBatchError) -> Self
+    where
+        Req: Clone,
+    {
+        let isolation = Isolation {
+            on_error: on_batch_error,
+            copy: <[Req]>::to_vec,
+        };
+        self.isolation = (on_batch_error != OnBatchError::FailAll).then_some(isolation);
+        self
+    }
+
+    /// As [`BatchPolicy::warm_up`].
+    #[must_use]
+    pub fn warm_up(mut self, samples: impl Fn() -> Vec<Vec<Req>> + Send + Sync + 'static) -> Self {
+        self.samples = Some(Arc::new(samples));
+        self
+    }
+
+    pub(crate) fn run_policy(&self) -> RunPolicy<Req> {
+        RunPolicy {
+            run_timeout: self.batch.run_timeout,
+            isolation: self.isolation,
+        }
+    }
+}
+
 impl<Req> From<BatchPolicy> for ProcessorPolicy<Req> {
     fn from(batch: BatchPolicy) -> Self {
         Self {
             batch,
             isolation: None,
+            samples: None,
         }
     }
 }
 
 // Derived, these would ask it of the requests.
+
+impl<Req> Copy for RunPolicy<Req> {}
+
+impl<Req> Clone for RunPolicy<Req> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
 
 impl<Req> Copy for Isolation<Req> {}
 
@@ -299,6 +388,7 @@ impl<Req> Clone for ProcessorPolicy<Req> {
         Self {
             batch: self.batch.clone(),
             isolation: self.isolation,
+            samples: self.samples.clone(),
         }
     }
 }
@@ -309,6 +399,7 @@ impl<Req> fmt::Debug for ProcessorPolicy<Req> {
         f.debug_struct("ProcessorPolicy")
             .field("batch", &self.batch)
             .field("on_batch_error", &on_error.unwrap_or_default())
+            .field("warm_up", &self.samples.is_some())
             .finish()
     }
 }

@@ -1,10 +1,9 @@
-//! The processor's handle: how it ends, and what it is doing.
+//! The processor's handle: how it ends, what it is doing, and how it goes on.
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,6 +12,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::control::{Control, Phase};
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::later;
+use crate::policy::BatchPolicy;
+use crate::status::ProcessorStatus;
 
 /// A processor at work: takes requests from a source, gathers them into batches, runs a function
 /// on each batch, and answers each request.
@@ -101,20 +102,6 @@ pub struct DrainReport {
     pub ended: bool,
 }
 
-/// What a processor is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ProcessorStatus {
-    /// Where it is in its life.
-    pub phase: Phase,
-    /// Requests that it has read and not started.
-    pub waiting: usize,
-    /// Requests in batches that run.
-    pub running: usize,
-    /// Requests whose batch has ended, since the start.
-    pub answered: usize,
-}
-
 impl<Req, Resp> BatchProcessor<Req, Resp> {
     pub(crate) fn new(control: Arc<Control>) -> Self {
         Self {
@@ -162,29 +149,32 @@ impl<Req, Resp> BatchProcessor<Req, Resp> {
         if control.phase() == Phase::Ended {
             return Err(Error::new(ErrorKind::Closed, "the processor has ended"));
         }
-        let before = control.answered.load(Ordering::Relaxed);
+        let counts = &control.counts;
+        let before = counts.answered();
         let deadline = later(Instant::now(), deadline);
         control.drain(deadline);
         let ended = timeout_at(deadline, control.reached(Phase::Ended))
             .await
             .is_ok();
         Ok(DrainReport {
-            answered: control.answered.load(Ordering::Relaxed) - before,
-            released: control.released.load(Ordering::Relaxed),
+            answered: counts.answered() - before,
+            released: counts.released.get(),
             abandoned: if ended {
-                control.abandoned.load(Ordering::Relaxed)
+                counts.given_up.get()
             } else {
-                control.running.load(Ordering::Relaxed)
+                counts.running.get()
             },
             ended,
         })
     }
 
-    /// Waits until the processor takes requests: its handler, or the first of them, is made.
+    /// Waits until the processor takes requests: its handler, or the first of them, is made, and
+    /// all are [warmed up](BatchPolicy::warm_up) if the policy says so.
     ///
     /// # Errors
     ///
-    /// [`Closed`](ErrorKind::Closed) when it drains or has ended.
+    /// What failed the warm-up, if anything did; otherwise [`Closed`](ErrorKind::Closed) when the
+    /// processor drains or has ended.
     ///
     /// # Cancellation
     ///
@@ -192,10 +182,9 @@ impl<Req, Resp> BatchProcessor<Req, Resp> {
     pub async fn ready(&self) -> Result<()> {
         match self.control.reached(Phase::Running).await {
             Phase::Running => Ok(()),
-            _ => Err(Error::new(
-                ErrorKind::Closed,
-                "the processor takes no more requests",
-            )),
+            _ => Err(self.control.failure().unwrap_or_else(|| {
+                Error::new(ErrorKind::Closed, "the processor takes no more requests")
+            })),
         }
     }
 
@@ -205,15 +194,61 @@ impl<Req, Resp> BatchProcessor<Req, Resp> {
         self.control.phase() != Phase::Ended
     }
 
-    /// What the processor is doing.
+    /// What the processor is doing, and what it has done so far. Takes no lock, and holds nobody
+    /// up: numbers that change while they are read may be of different moments.
     #[must_use]
     pub fn status(&self) -> ProcessorStatus {
-        ProcessorStatus {
-            phase: self.control.phase(),
-            waiting: self.control.waiting.load(Ordering::Relaxed),
-            running: self.control.running.load(Ordering::Relaxed),
-            answered: self.control.answered.load(Ordering::Relaxed),
-        }
+        self.control.counts.status(self.control.phase())
+    }
+
+    /// The policy in force: the one that the processor was started with, or the last that
+    /// [`reconfigure`](Self::reconfigure) took.
+    #[must_use]
+    pub fn policy(&self) -> BatchPolicy {
+        self.control.policy()
+    }
+
+    /// Has the processor go on by another policy, which replaces the one in force as a whole: begin
+    /// with [`policy`](Self::policy), and change what has to differ.
+    ///
+    /// It holds between batches, as soon as the processor's task comes to it: at once, or, where a
+    /// handler holds that task, when it returns. A batch that runs ends by the policy that it was
+    /// started with. The requests that wait follow the new one, the open batch too: its window is
+    /// the new `batch_time`, counted as ever from when its oldest request was sent, and if more
+    /// wait than the new `batch_size`, they run in batches of that size.
+    ///
+    /// What cannot change: `instances`, and the handler with what goes with it, that is
+    /// [`on_batch_error`](BatchPolicy::on_batch_error) and [`warm_up`](BatchPolicy::warm_up), of which
+    /// this says nothing. A `run_timeout` can be changed or removed where there was one, or more
+    /// than one instance, at the start, and under `spawn_blocking`; elsewhere the handler runs on
+    /// the processor's own task, where its time cannot be kept.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](ErrorKind::Config) when the policy differs in what cannot change: nothing has
+    /// changed then. [`Closed`](ErrorKind::Closed) when the processor has ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::num::NonZeroUsize;
+    /// use std::time::Duration;
+    /// use dynamic_batcher::BatchPolicy;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> dynamic_batcher::Result<()> {
+    /// // A lone request would wait for company for an hour.
+    /// let policy = BatchPolicy::default().batch_time(Duration::from_secs(3600));
+    /// let (batcher, processor) = dynamic_batcher_memory::spawn(policy, |batch: Vec<u8>| batch);
+    /// let send = tokio::spawn(async move { batcher.send(1).await });
+    ///
+    /// processor.reconfigure(processor.policy().batch_time(Duration::from_millis(5)))?;
+    /// assert_eq!(send.await.expect("it did not panic")?, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn reconfigure(&self, policy: BatchPolicy) -> Result<()> {
+        self.control.reconfigure(policy)
     }
 
     /// Waits until the processor has ended, for whatever reason.

@@ -5,7 +5,6 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -21,9 +20,10 @@ use crate::instance::Instance;
 use crate::isolate;
 use crate::meta::{BatchInfo, CloseReason};
 use crate::observer::NotRun;
-use crate::policy::ProcessorPolicy;
+use crate::policy::{ProcessorPolicy, RunPolicy};
 use crate::slots::Slots;
 use crate::transport::{Answer, Consumer, Delivery};
+use crate::warm_up::warm_up;
 use crate::window::WindowTimer;
 
 /// The longest that one read blocks, for transports whose reads block at a server.
@@ -40,7 +40,7 @@ const LEAVE_SHARE: Duration = Duration::from_millis(100);
 pub(crate) async fn run<Req, Resp, C, I>(
     consumer: C,
     policy: ProcessorPolicy<Req>,
-    instances: Vec<I>,
+    mut instances: Vec<I>,
     control: Arc<Control>,
 ) where
     Req: Send + 'static,
@@ -48,7 +48,14 @@ pub(crate) async fn run<Req, Resp, C, I>(
     C: Consumer<Req, Resp>,
     I: Instance<Req, Resp>,
 {
-    let leave_by = serve(&consumer, &policy, instances, &control).await;
+    let leave_by = match warm_up(&mut instances, policy.samples.as_ref(), &control).await {
+        Ok(()) => serve(&consumer, &policy, instances, &control).await,
+        Err(failure) => {
+            tracing::error!("warming up failed, the processor ends: {failure}");
+            control.fail(failure);
+            Instant::now() + LEAVE_LIMIT
+        }
+    };
     match timeout_at(leave_by, consumer.detach()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!("the processor could not leave in good order: {error}"),
@@ -61,6 +68,7 @@ enum Event<I, Req, Resp, T> {
     Ended(Attended<I, Resp, T>),
     Replied(Result<()>),
     Ordered(Order),
+    Reconfigured,
     Read(Read<Req, T>),
     Due(CloseReason),
     NoInstanceLeft,
@@ -81,8 +89,9 @@ where
     C: Consumer<Req, Resp>,
     I: Instance<Req, Resp>,
 {
-    let mut held = Held::new(consumer, &policy.batch, control);
-    let mut books = Books::new(&policy.batch, control);
+    let mut held = Held::new(consumer, &policy.batch, &control.counts);
+    let mut books = Books::new(policy.batch.observer.clone(), &control.counts);
+    let mut run_policy = policy.run_policy();
     let mut running = Slots::new();
     let mut replies = Slots::new();
     let mut reads = Slots::new();
@@ -94,7 +103,7 @@ where
     let mut started = false;
     let mut idle = Vec::with_capacity(instances.len());
     for instance in instances {
-        running.insert(attend(instance, policy, None));
+        running.insert(attend(instance, run_policy, None));
     }
 
     let mut buffer = Vec::new();
@@ -113,7 +122,7 @@ where
         if source_open && started && room > 0 && reads.is_empty() && replies.len() <= most_replies {
             reads.insert(read(consumer, std::mem::take(&mut buffer), room, pause));
         }
-        control.waiting.store(held.former.len(), Ordering::Relaxed);
+        held.note_waiting();
 
         let former = &mut held.former;
         let no_idle = idle.is_empty();
@@ -128,6 +137,9 @@ where
             let new_order = control.poll_order(cx);
             if new_order != order {
                 return Poll::Ready(Event::Ordered(new_order));
+            }
+            if control.take_new_policy() {
+                return Poll::Ready(Event::Reconfigured);
             }
             if let Poll::Ready(read) = reads.poll_next(cx) {
                 return Poll::Ready(Event::Read(read));
@@ -176,7 +188,7 @@ where
                     replies.insert(reply(consumer, Some(info), answers));
                 }
                 if cut_short {
-                    running.insert(attend(instance, policy, None));
+                    running.insert(attend(instance, run_policy, None));
                 } else if instance.is_usable() {
                     idle.push(instance);
                     if !started {
@@ -203,6 +215,14 @@ where
                 stop_at = Some(deadline - (left / 10).min(LEAVE_SHARE));
                 leave_by = Some(deadline);
                 control.enter(Phase::Draining);
+            }
+            Event::Reconfigured => {
+                let policy = control.policy();
+                held.former.reconfigure(&policy);
+                run_policy.run_timeout = policy.run_timeout;
+                books.set_observer(policy.observer);
+                // What is being read was asked for by the old size.
+                reads.clear();
             }
             Event::Read(Read { mut found, result }) => {
                 let undecodable = held.receive(found.drain(..));
@@ -244,7 +264,7 @@ where
                         // While the handler holds the task, no request must be meant for it.
                         reads.clear();
                     }
-                    running.insert(attend(instance, policy, Some(batch)));
+                    running.insert(attend(instance, run_policy, Some(batch)));
                 }
             }
             Event::NoInstanceLeft => {
@@ -258,7 +278,7 @@ where
     // What still runs is given up: dropping its tickets tells its callers.
     drop(reads);
     drop(running);
-    books.abandon_running();
+    books.give_up_running();
     let leave_by = leave_by.unwrap_or_else(|| Instant::now() + LEAVE_LIMIT);
     let answered = async {
         while !replies.is_empty() {
@@ -308,7 +328,7 @@ struct Attended<I, Resp, T> {
 /// Runs a batch on an instance; without one, waits until the instance can run any.
 async fn attend<Req, Resp, I, T>(
     mut instance: I,
-    policy: &ProcessorPolicy<Req>,
+    policy: RunPolicy<Req>,
     batch: Option<OpenBatch<Req, T>>,
 ) -> Attended<I, Resp, T>
 where

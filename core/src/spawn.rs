@@ -259,7 +259,7 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
         let consumer = source.attach();
         // A source that is kept would keep its transport open.
         drop(source);
-        let control = Arc::new(Control::new());
+        let control = Arc::new(Control::new(policy.batch.clone(), I::HOLDS_TASK));
         let ended = EndGuard(Arc::clone(&control));
         let for_task = Arc::clone(&control);
         let task = async move {

@@ -1,5 +1,6 @@
 //! What the suite, which erases every transport, does not show: handles that name theirs.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use dynamic_batcher::{
@@ -55,4 +56,53 @@ fn a_call_outside_a_runtime_is_an_error() {
     let error = futures_util::FutureExt::now_or_never(batcher.send(1));
     let error = error.expect("at once").expect_err("no runtime");
     assert_eq!(error.kind(), ErrorKind::Config);
+}
+
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// Asserts that the processor refuses the policy, with this text, and keeps its own.
+fn assert_refused(processor: &BatchProcessor<u32, u32>, policy: BatchPolicy, text: &str) {
+    let changed = policy.batch_size(NonZeroUsize::MIN);
+    let error = processor.reconfigure(changed).expect_err("it cannot");
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert_eq!(error.to_string(), format!("bad configuration: {text}"));
+    let kept = BatchPolicy::default().batch_size;
+    assert_eq!(processor.policy().batch_size, kept);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_change_is_refused_and_nothing_changed() {
+    let transport = MemoryTransport::default();
+    let policy = BatchPolicy::default();
+    let processor = BatchProcessor::spawn(transport.clone(), policy.clone(), |batch| batch);
+    let three = NonZeroUsize::MIN.saturating_add(2);
+    assert_refused(
+        &processor,
+        policy.clone().instances(three),
+        "instances is 3, allowed is 1: their number is fixed when a processor starts",
+    );
+    assert_refused(
+        &processor,
+        policy.clone().run_timeout(LIMIT),
+        "run_timeout is 1s, allowed is none: a processor of one instance that starts without a \
+         limit runs its handler where the time cannot be kept",
+    );
+
+    processor.drain(LIMIT).await.expect("drained");
+    let closed = processor.reconfigure(policy).expect_err("it has ended");
+    assert_eq!(closed.kind(), ErrorKind::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_timeout_can_change_where_the_handler_has_a_place_of_its_own() {
+    let transport = MemoryTransport::<u32, u32>::default();
+    let policy = BatchPolicy::default();
+    let on_a_thread =
+        BatchProcessor::spawn_blocking(transport.clone(), policy.clone(), |batch| batch);
+    let limited = policy.clone().run_timeout(LIMIT);
+    let on_a_task = BatchProcessor::spawn(transport.clone(), limited.clone(), |batch| batch);
+    on_a_thread.reconfigure(limited).expect("it gets one");
+    on_a_task.reconfigure(policy).expect("it loses its own");
+    assert_eq!(on_a_thread.policy().run_timeout, Some(LIMIT));
+    assert_eq!(on_a_task.policy().run_timeout, None);
 }

@@ -14,9 +14,11 @@ mod instances;
 mod isolation;
 mod lifecycle;
 mod overload;
+mod reconfigure;
+mod warm_up;
 mod windows;
 
-const TOPICS: [&[Case]; 13] = [
+const TOPICS: [&[Case]; 15] = [
     delivery::CASES,
     windows::CASES,
     deadlines::CASES,
@@ -27,6 +29,8 @@ const TOPICS: [&[Case]; 13] = [
     drain::CASES,
     lifecycle::CASES,
     instances::CASES,
+    reconfigure::CASES,
+    warm_up::CASES,
     overload::CASES,
     info::CASES,
     contract::CASES,

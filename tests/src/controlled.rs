@@ -72,6 +72,11 @@ impl Running {
 
     /// Ends it with an error for all its requests.
     pub(crate) fn fail(self, error: Error) {
-        let _ = self.end.send(Outcome::failed(error));
+        self.end_with(Outcome::failed(error));
+    }
+
+    /// Ends it as told.
+    pub(crate) fn end_with(self, outcome: Outcome<Response>) {
+        let _ = self.end.send(outcome);
     }
 }

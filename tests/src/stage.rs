@@ -94,7 +94,10 @@ impl Stage {
     }
 
     /// Starts a processor with `policy.instances` instances whose batches the case ends.
-    pub(crate) fn controlled_each(&self, policy: BatchPolicy) -> (Processor, Controls) {
+    pub(crate) fn controlled_each(
+        &self,
+        policy: impl Into<ProcessorPolicy<Request>>,
+    ) -> (Processor, Controls) {
         let (handler, controls) = Controlled::pair();
         let source = self.source.clone();
         let processor = BatchProcessor::spawn_each(source, policy, move |_| handler.clone());
@@ -161,10 +164,15 @@ pub(crate) fn answer_all(batch: Vec<Request>) -> Vec<Response> {
     batch.iter().map(Response::to).collect()
 }
 
+/// As the settings want it.
+pub(crate) fn size(size: usize) -> NonZeroUsize {
+    NonZeroUsize::new(size).expect("not zero")
+}
+
 /// A policy whose windows do not run out: a batch is closed when it holds `batch_size`.
 pub(crate) fn when_full(batch_size: usize) -> BatchPolicy {
     BatchPolicy::default()
-        .batch_size(NonZeroUsize::new(batch_size).expect("not zero"))
+        .batch_size(size(batch_size))
         .batch_time(FOR_EVER)
 }
 

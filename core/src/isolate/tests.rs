@@ -12,7 +12,7 @@ use super::*;
 use crate::handler::Handler;
 use crate::instance::Inline;
 use crate::meta::{BatchId, CallMeta};
-use crate::policy::BatchPolicy;
+use crate::policy::{BatchPolicy, ProcessorPolicy};
 
 const LONG: Duration = Duration::from_secs(3600);
 const ID: BatchId = BatchId::new(1, 7);
@@ -83,7 +83,7 @@ async fn run_on<I: Instance<u32, u32>>(
 ) -> Ran<u32> {
     let requests = (0..).take(metas.len()).collect();
     let context = BatchContext::new(ID, Instant::now(), metas);
-    run(instance, policy, requests, &context).await
+    run(instance, policy.run_policy(), requests, &context).await
 }
 
 impl Handler<u32, u32> for Picky {
@@ -413,7 +413,13 @@ async fn a_clone_that_panics_is_its_request_s_error() {
     let context = BatchContext::new(ID, Instant::now(), metas);
     let policy = BatchPolicy::default().on_batch_error(OnBatchError::Bisect);
     let requests = (0..4).map(Brittle).collect();
-    let ran = run(&mut Inline::fixed(Unwrap), &policy, requests, &context).await;
+    let ran = run(
+        &mut Inline::fixed(Unwrap),
+        policy.run_policy(),
+        requests,
+        &context,
+    )
+    .await;
     let error = "the handler panicked: no copies".to_owned();
     assert_eq!(texts(ran), [Ok(0), Ok(1), Err(error), Ok(3)]);
 }

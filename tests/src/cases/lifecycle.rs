@@ -1,7 +1,9 @@
 //! How processors come and go, and what that means to callers.
 
-use dynamic_batcher::{BatchProcessor, ErrorKind, Phase};
-use tokio::time::Instant;
+use std::time::Duration;
+
+use dynamic_batcher::{BatchProcessor, Error, ErrorKind, Phase};
+use tokio::time::{Instant, sleep};
 
 use crate::case::{Case, case};
 use crate::payload::Request;
@@ -12,6 +14,7 @@ use crate::stage::{
 
 pub(crate) const CASES: &[Case] = &[
     case!(G8, a_processor_tells_where_it_is_in_its_life),
+    case!(G8, a_processor_tells_what_it_does_and_has_done),
     case!(G8, a_dropped_handle_stops_its_processor),
     case!(G8, a_detached_processor_goes_on),
     case!(G8, what_a_dropped_processor_had_read_is_served_by_another),
@@ -45,6 +48,43 @@ async fn a_processor_tells_where_it_is_in_its_life(stage: Stage) {
     assert_eq!(processor.status().phase, Phase::Ended);
     let ready = processor.ready().await;
     assert_eq!(ready.expect_err("it has ended").kind(), ErrorKind::Closed);
+}
+
+/// Each number of `status`, while it is not zero.
+async fn a_processor_tells_what_it_does_and_has_done(stage: Stage) {
+    const QUEUED: Duration = Duration::from_secs(1);
+    let (processor, mut controls) = stage.controlled(when_idle(2));
+    let first = stage.send(0);
+    let batch = controls.next().await;
+    let status = processor.status();
+    assert_eq!((status.running, status.running_batches), (1, 1));
+    assert_eq!((status.waiting, status.oldest), (0, None));
+
+    let sendings = stage.send_each(1..3);
+    sleep(QUEUED).await;
+    until(|| processor.status().waiting == 2).await;
+    let oldest = processor.status().oldest.expect("two wait");
+    let limit = QUEUED + stage.clock.tolerance();
+    assert!(QUEUED <= oldest && oldest < limit, "{oldest:?}");
+
+    batch.answer();
+    controls.next().await.fail(Error::handler("on purpose"));
+    assert_answered(first, 0).await;
+    for sending in sendings {
+        error_of(sending).await;
+    }
+    let third = stage.send(3);
+    let _running = controls.next().await;
+    let waiting = stage.send(4);
+    until(|| processor.status().waiting == 1).await;
+    let status = processor.status();
+    assert_eq!(status.answered, 3);
+    let totals = status.totals;
+    assert_eq!((totals.batches, totals.failed_batches), (2, 1));
+    assert_eq!((totals.succeeded, totals.failed), (1, 2));
+
+    drop(processor);
+    [third, waiting].iter().for_each(|sending| sending.abort());
 }
 
 /// The handler's future is dropped, and others are let into what it held.

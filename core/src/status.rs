@@ -1,0 +1,210 @@
+//! What a processor does and has done: counted by its run loop, read through its handle.
+
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::control::Phase;
+use crate::observer::NotRun;
+
+/// What a processor is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProcessorStatus {
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Requests that it has read and not started. It reads one batch ahead; what is queued beyond
+    /// that is with its transport.
+    pub waiting: usize,
+    /// How long the longest queued of those that wait has been queued, since it was sent. `None`
+    /// when none waits.
+    pub oldest: Option<Duration>,
+    /// Requests in batches that run.
+    pub running: usize,
+    /// Batches that run, one on each instance at the most.
+    pub running_batches: usize,
+    /// Requests whose batch has ended, since the start.
+    pub answered: usize,
+    /// What became of its batches and requests, since the start.
+    pub totals: Totals,
+}
+
+/// What became of a processor's batches and requests since its start, each request counted once.
+///
+/// Batches that warm a handler up are not among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Totals {
+    /// Batches that have ended.
+    pub batches: usize,
+    /// Those of them that failed as a whole. Their requests may have been answered all the same,
+    /// as [`OnBatchError`](crate::OnBatchError) may ask for.
+    pub failed_batches: usize,
+    /// Requests that were answered with a response.
+    pub succeeded: usize,
+    /// Requests whose batch ended with an error for them.
+    pub failed: usize,
+    /// Requests that were not run because their deadline had passed.
+    pub expired: usize,
+    /// Requests that were not run because their caller no longer waited.
+    pub abandoned: usize,
+    /// Requests that were not run because they could not be decoded.
+    pub undecodable: usize,
+    /// Requests that were read and given back unstarted, when the processor ended.
+    pub released: usize,
+    /// Requests that were running when the processor ended, and were given up.
+    pub given_up: usize,
+}
+
+/// A number that the run loop alone writes: reading and writing it are plain moves.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicUsize);
+
+impl Counter {
+    pub(crate) fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set(&self, value: usize) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add(&self, more: usize) {
+        self.set(self.get() + more);
+    }
+}
+
+/// The numbers behind [`ProcessorStatus`].
+#[derive(Debug)]
+pub(crate) struct Counts {
+    start: Instant,
+    waiting: Counter,
+    /// When the longest queued of those that wait was sent, in nanoseconds from `start`, before
+    /// which it may have been; [`NONE`] when none waits.
+    oldest: AtomicI64,
+    pub(crate) running: Counter,
+    pub(crate) running_batches: Counter,
+    pub(crate) batches: Counter,
+    pub(crate) failed_batches: Counter,
+    pub(crate) succeeded: Counter,
+    pub(crate) failed: Counter,
+    expired: Counter,
+    abandoned: Counter,
+    undecodable: Counter,
+    pub(crate) released: Counter,
+    pub(crate) given_up: Counter,
+}
+
+const NONE: i64 = i64::MAX;
+
+impl Counts {
+    pub(crate) fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            waiting: Counter::default(),
+            oldest: AtomicI64::new(NONE),
+            running: Counter::default(),
+            running_batches: Counter::default(),
+            batches: Counter::default(),
+            failed_batches: Counter::default(),
+            succeeded: Counter::default(),
+            failed: Counter::default(),
+            expired: Counter::default(),
+            abandoned: Counter::default(),
+            undecodable: Counter::default(),
+            released: Counter::default(),
+            given_up: Counter::default(),
+        }
+    }
+
+    /// Notes how many requests wait, and when the longest queued of them was sent.
+    pub(crate) fn note_waiting(&self, waiting: usize, oldest: Option<Instant>) {
+        self.waiting.set(waiting);
+        let nanos = oldest.map_or(NONE, |sent| {
+            let after = sent.saturating_duration_since(self.start);
+            let before = self.start.saturating_duration_since(sent);
+            nanos(after) - nanos(before)
+        });
+        self.oldest.store(nanos, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_not_run(&self, reason: NotRun, count: usize) {
+        let counter = match reason {
+            NotRun::Expired => &self.expired,
+            NotRun::Abandoned => &self.abandoned,
+            NotRun::Undecodable => &self.undecodable,
+        };
+        counter.add(count);
+    }
+
+    /// Requests whose batch has ended.
+    pub(crate) fn answered(&self) -> usize {
+        self.succeeded.get() + self.failed.get()
+    }
+
+    pub(crate) fn status(&self, phase: Phase) -> ProcessorStatus {
+        let oldest = self.oldest.load(Ordering::Relaxed);
+        let oldest = (oldest != NONE).then(|| {
+            let age = nanos(self.start.elapsed()).saturating_sub(oldest);
+            Duration::from_nanos(age.max(0).unsigned_abs())
+        });
+        ProcessorStatus {
+            phase,
+            waiting: self.waiting.get(),
+            oldest,
+            running: self.running.get(),
+            running_batches: self.running_batches.get(),
+            answered: self.answered(),
+            totals: Totals {
+                batches: self.batches.get(),
+                failed_batches: self.failed_batches.get(),
+                succeeded: self.succeeded.get(),
+                failed: self.failed.get(),
+                expired: self.expired.get(),
+                abandoned: self.abandoned.get(),
+                undecodable: self.undecodable.get(),
+                released: self.released.get(),
+                given_up: self.given_up.get(),
+            },
+        }
+    }
+}
+
+/// In nanoseconds, which is exact for some 290 years, and less than [`NONE`].
+fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(NONE - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_not_to_run_has_its_counter() {
+        let counts = Counts::new();
+        counts.note_not_run(NotRun::Expired, 1);
+        counts.note_not_run(NotRun::Abandoned, 2);
+        counts.note_not_run(NotRun::Undecodable, 3);
+        let expected = Totals {
+            expired: 1,
+            abandoned: 2,
+            undecodable: 3,
+            ..Totals::default()
+        };
+        assert_eq!(counts.status(Phase::Running).totals, expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_age_may_begin_before_the_processor_did() {
+        const BEFORE: Duration = Duration::from_secs(5);
+        let sent = Instant::now();
+        tokio::time::advance(BEFORE).await;
+        let counts = Counts::new();
+        counts.note_waiting(1, Some(sent));
+        tokio::time::advance(BEFORE).await;
+        assert_eq!(counts.status(Phase::Running).oldest, Some(BEFORE * 2));
+        counts.note_waiting(0, None);
+        assert_eq!(counts.status(Phase::Running).oldest, None);
+    }
+}
