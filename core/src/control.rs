@@ -87,9 +87,13 @@ impl Control {
         self.run_loop.wake();
     }
 
-    /// The order in force; `cx` is woken when another is given, or another policy.
-    pub(crate) fn poll_order(&self, cx: &mut Context<'_>) -> Order {
+    /// From now on `cx` is woken when another order is given, or another policy.
+    pub(crate) fn listen(&self, cx: &Context<'_>) {
         self.run_loop.register(cx.waker());
+    }
+
+    /// The order in force.
+    pub(crate) fn order(&self) -> Order {
         match self.order.load(Ordering::Acquire) {
             SERVE => Order::Serve,
             DRAIN => {
@@ -143,7 +147,7 @@ impl Control {
         }
     }
 
-    /// Whether a policy has been given since this was last asked. [`poll_order`](Self::poll_order)
+    /// Whether a policy has been given since this was last asked. [`listen`](Self::listen)
     /// sees to it that the run loop asks.
     pub(crate) fn take_new_policy(&self) -> bool {
         // The common case costs a read.

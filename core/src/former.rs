@@ -163,15 +163,13 @@ impl<T> Former<T> {
 
     /// Takes the batch that [`step`](Self::step) said to run.
     pub(crate) fn take(&mut self, reason: CloseReason) -> impl Iterator<Item = Item<T>> {
-        let (batch, size) = if reason == CloseReason::LastAttempt {
-            (&mut self.alone, 1)
-        } else {
-            (&mut self.open, self.batch_size)
-        };
-        let rest = batch.split_off(size.min(batch.len()));
-        let batch = std::mem::replace(batch, rest);
-        self.find_oldest();
-        batch.into_iter()
+        if reason == CloseReason::LastAttempt {
+            return self.alone.drain(..self.alone.len().min(1));
+        }
+        let size = self.batch_size.min(self.open.len());
+        let left = self.open.iter().skip(size);
+        self.oldest = left.map(|item| item.meta.enqueued).min();
+        self.open.drain(..size)
     }
 
     /// Takes everything, to give it back.

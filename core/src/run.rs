@@ -63,18 +63,6 @@ pub(crate) async fn run<Req, Resp, C, I>(
     }
 }
 
-/// What can happen to the run loop.
-enum Event<I, Req, Resp, T> {
-    Ended(Attended<I, Resp, T>),
-    Replied(Result<()>),
-    Ordered(Order),
-    Reconfigured,
-    Read(Read<Req, T>),
-    Due(CloseReason),
-    NoInstanceLeft,
-    Served,
-}
-
 /// Serves until the source is closed, a drain is through, or an order to stop comes. Returns by
 /// when the processor must have left.
 async fn serve<Req, Resp, C, I>(
@@ -116,73 +104,19 @@ where
     // After answering, the callers have their turn before the next batch may hold the thread:
     // they see their answers, and what they send next can still join that batch.
     let mut owes_turn = false;
+    // A read takes all there is, so that what it found is run before the next one looks.
+    let mut has_read = false;
 
-    loop {
-        let room = held.former.room();
-        if source_open && started && room > 0 && reads.is_empty() && replies.len() <= most_replies {
-            reads.insert(read(consumer, std::mem::take(&mut buffer), room, pause));
-        }
-        held.note_waiting();
-
-        let former = &mut held.former;
-        let no_idle = idle.is_empty();
-        let nothing_runs = books.nothing_runs();
-        let event = poll_fn(|cx| {
+    poll_fn(|cx| {
+        // Before anything is looked at: what is ordered meanwhile wakes the processor again.
+        control.listen(cx);
+        loop {
             if let Poll::Ready(attended) = running.poll_next(cx) {
-                return Poll::Ready(Event::Ended(attended));
-            }
-            if let Poll::Ready(result) = replies.poll_next(cx) {
-                return Poll::Ready(Event::Replied(result));
-            }
-            let new_order = control.poll_order(cx);
-            if new_order != order {
-                return Poll::Ready(Event::Ordered(new_order));
-            }
-            if control.take_new_policy() {
-                return Poll::Ready(Event::Reconfigured);
-            }
-            if let Poll::Ready(read) = reads.poll_next(cx) {
-                return Poll::Ready(Event::Read(read));
-            }
-            if let Some(at) = stop_at
-                && end.poll_until(at, cx).is_ready()
-            {
-                return Poll::Ready(Event::Ordered(Order::Stop));
-            }
-            let turn_is_due = std::mem::take(&mut owes_turn);
-            // By unique reference: what waits need not be `Sync`.
-            let former = &mut *former;
-            let free = !no_idle && replies.len() <= most_replies;
-            let due = match former.step(free) {
-                Step::Run(reason) => Poll::Ready(reason),
-                Step::RunAt(due) => window.poll_until(due, cx).map(|()| CloseReason::Window),
-                Step::Wait => {
-                    let served =
-                        !source_open && nothing_runs && former.is_empty() && replies.is_empty();
-                    // An instance that was cut short is among those that run until it is back.
-                    return if no_idle && running.is_empty() {
-                        Poll::Ready(Event::NoInstanceLeft)
-                    } else if served {
-                        Poll::Ready(Event::Served)
-                    } else {
-                        Poll::Pending
-                    };
-                }
-            };
-            if due.is_ready() && turn_is_due {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            due.map(Event::Due)
-        })
-        .await;
-
-        match event {
-            Event::Ended(Attended {
-                instance,
-                batch,
-                cut_short,
-            }) => {
+                let Attended {
+                    instance,
+                    batch,
+                    cut_short,
+                } = attended;
                 if let Some(batch) = batch {
                     let (info, answers) = books.close(batch);
                     replies.insert(reply(consumer, Some(info), answers));
@@ -196,17 +130,22 @@ where
                         control.enter(Phase::Running);
                     }
                 }
+                continue;
             }
-            Event::Replied(result) => {
+
+            if let Poll::Ready(result) = replies.poll_next(cx) {
                 owes_turn = true;
                 if let Err(error) = result {
                     tracing::warn!("answers could not be sent: {error}");
                 }
+                continue;
             }
-            Event::Ordered(new_order) => {
+
+            let new_order = control.order();
+            if new_order != order {
                 order = new_order;
                 let Order::Drain(deadline) = order else {
-                    break;
+                    return Poll::Ready(());
                 };
                 source_open = false;
                 reads.clear();
@@ -216,7 +155,8 @@ where
                 leave_by = Some(deadline);
                 control.enter(Phase::Draining);
             }
-            Event::Reconfigured => {
+
+            if control.take_new_policy() {
                 let policy = control.policy();
                 held.former.reconfigure(&policy);
                 run_policy.run_timeout = policy.run_timeout;
@@ -224,8 +164,17 @@ where
                 // What is being read was asked for by the old size.
                 reads.clear();
             }
-            Event::Read(Read { mut found, result }) => {
+
+            let may_start = replies.len() <= most_replies;
+            let room = held.former.room();
+            if source_open && started && room > 0 && reads.is_empty() && may_start && !has_read {
+                reads.insert(read(consumer, std::mem::take(&mut buffer), room, pause));
+            }
+            if !has_read && let Poll::Ready(read) = reads.poll_next(cx) {
+                let Read { mut found, result } = read;
+                has_read = !found.is_empty();
                 let undecodable = held.receive(found.drain(..));
+                held.note_waiting();
                 buffer = found;
                 if !undecodable.is_empty() {
                     books.not_run(NotRun::Undecodable, undecodable.len());
@@ -250,30 +199,66 @@ where
                 if !source_open {
                     held.former.close();
                 }
+                continue;
             }
-            Event::Due(reason) => {
-                let now = Instant::now();
-                let gone = held.remove_gone(now);
-                if !gone.is_empty() {
-                    let answers = books.give_up(gone);
-                    replies.insert(reply(consumer, None, answers));
-                } else if let Some(instance) = idle.pop() {
-                    let batch = books.open(reason, held.former.take(reason), now);
-                    consumer.start(batch.tickets.iter(), now);
-                    if I::HOLDS_TASK {
-                        // While the handler holds the task, no request must be meant for it.
-                        reads.clear();
+
+            if let Some(at) = stop_at
+                && end.poll_until(at, cx).is_ready()
+            {
+                return Poll::Ready(());
+            }
+
+            let turn_is_due = std::mem::take(&mut owes_turn);
+            let due = match held.former.step(!idle.is_empty() && may_start) {
+                Step::Run(reason) => Some(reason),
+                Step::RunAt(due) => match window.poll_until(due, cx) {
+                    Poll::Ready(()) => Some(CloseReason::Window),
+                    Poll::Pending => None,
+                },
+                Step::Wait => {
+                    let nothing_runs = books.nothing_runs();
+                    let nothing_left = held.former.is_empty() && replies.is_empty();
+                    // An instance that was cut short is among those that run until it is back.
+                    if idle.is_empty() && running.is_empty() {
+                        tracing::error!("no instance is left to run a batch, the processor ends");
+                        return Poll::Ready(());
                     }
-                    running.insert(attend(instance, run_policy, Some(batch)));
+                    if !source_open && nothing_runs && nothing_left {
+                        return Poll::Ready(());
+                    }
+                    None
                 }
+            };
+            let Some(reason) = due else {
+                if std::mem::take(&mut has_read) {
+                    continue;
+                }
+                return Poll::Pending;
+            };
+            has_read = false;
+            if turn_is_due {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
-            Event::NoInstanceLeft => {
-                tracing::error!("no instance is left to run a batch, the processor ends");
-                break;
+
+            let now = Instant::now();
+            let gone = held.remove_gone(now);
+            if !gone.is_empty() {
+                let answers = books.give_up(gone);
+                replies.insert(reply(consumer, None, answers));
+            } else if let Some(instance) = idle.pop() {
+                let batch = books.open(reason, held.former.take(reason), now);
+                consumer.start(batch.tickets.iter(), now);
+                if I::HOLDS_TASK {
+                    // While the handler holds the task, no request must be meant for it.
+                    reads.clear();
+                }
+                running.insert(attend(instance, run_policy, Some(batch)));
             }
-            Event::Served => break,
+            held.note_waiting();
         }
-    }
+    })
+    .await;
 
     // What still runs is given up: dropping its tickets tells its callers.
     drop(reads);

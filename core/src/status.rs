@@ -121,10 +121,9 @@ impl Counts {
     /// Notes how many requests wait, and when the longest queued of them was sent.
     pub(crate) fn note_waiting(&self, waiting: usize, oldest: Option<Instant>) {
         self.waiting.set(waiting);
-        let nanos = oldest.map_or(NONE, |sent| {
-            let after = sent.saturating_duration_since(self.start);
-            let before = self.start.saturating_duration_since(sent);
-            nanos(after) - nanos(before)
+        let nanos = oldest.map_or(NONE, |sent| match sent.checked_duration_since(self.start) {
+            Some(after) => nanos(after),
+            None => -nanos(self.start - sent),
         });
         self.oldest.store(nanos, Ordering::Relaxed);
     }

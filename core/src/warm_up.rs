@@ -29,9 +29,12 @@ where
     let Some(samples) = samples else {
         return Ok(());
     };
-    let ordered = poll_fn(|cx| match control.poll_order(cx) {
-        Order::Serve => Poll::Pending,
-        Order::Drain(_) | Order::Stop => Poll::Ready(()),
+    let ordered = poll_fn(|cx| {
+        control.listen(cx);
+        match control.order() {
+            Order::Serve => Poll::Pending,
+            Order::Drain(_) | Order::Stop => Poll::Ready(()),
+        }
     });
     let instances = instances.iter_mut();
     let warm = try_join_all(instances.map(|instance| warm_up_one(instance, samples)));

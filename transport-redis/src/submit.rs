@@ -136,6 +136,10 @@ impl Submitter {
                     if open && resume.is_none() && sending.len() < places =>
                 {
                     open = received > 0;
+                    if true {
+                    tokio::task::yield_now().await;
+                    while let Ok(submission) = inbox.try_recv() { gathered.push(submission); }
+                    }
                     for submission in gathered.drain(..) {
                         match submission {
                             Submission::Add(request) => line.push_back(request),
