@@ -51,6 +51,11 @@ impl Command {
         self
     }
 
+    pub(crate) fn numbers<A: fmt::Display>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        args.into_iter().for_each(|arg| self.push_number(arg));
+        self
+    }
+
     pub(crate) fn push(&mut self, arg: impl AsRef<[u8]>) {
         self.bytes.extend_from_slice(arg.as_ref());
         self.ends.push(self.bytes.len());

@@ -90,7 +90,7 @@ pub(crate) fn add_if_there(stream: &str) -> Command {
 }
 
 pub(crate) fn delete_entries(stream: &str, ids: impl IntoIterator<Item = StreamId>) -> Command {
-    Command::new("XDEL").arg(stream).args(texts(ids))
+    Command::new("XDEL").arg(stream).numbers(ids)
 }
 
 pub(crate) fn acknowledge(
@@ -98,7 +98,7 @@ pub(crate) fn acknowledge(
     group: &str,
     ids: impl IntoIterator<Item = StreamId>,
 ) -> Command {
-    Command::new("XACK").arg(stream).arg(group).args(texts(ids))
+    Command::new("XACK").arg(stream).arg(group).numbers(ids)
 }
 
 pub(crate) fn trim_before(stream: &str, first_kept: StreamId) -> Command {
@@ -184,11 +184,11 @@ pub(crate) fn set_response(response: ResponseStream<Vec<u8>>) -> Command {
 }
 
 pub(crate) fn get_responses(ids: impl IntoIterator<Item = StreamId>) -> Command {
-    Command::new("MGET").args(texts(ids))
+    Command::new("MGET").numbers(ids)
 }
 
 pub(crate) fn delete_responses(ids: impl IntoIterator<Item = StreamId>) -> Command {
-    Command::new("DEL").args(texts(ids))
+    Command::new("DEL").numbers(ids)
 }
 
 pub(crate) fn delete_key(key: &str) -> Command {
@@ -204,7 +204,7 @@ pub(crate) fn find_missing(
     group: &str,
     ids: impl IntoIterator<Item = StreamId>,
 ) -> Command {
-    script(FIND_MISSING, stream).arg(group).args(texts(ids))
+    script(FIND_MISSING, stream).arg(group).numbers(ids)
 }
 
 /// See `lua/take_over.lua`. Sent again, it takes others: the first ones are pending on the consumer.
@@ -251,18 +251,11 @@ pub(crate) fn keep(
     consumer: &str,
     ids: impl IntoIterator<Item = StreamId>,
 ) -> Command {
-    script(KEEP, stream)
-        .arg(group)
-        .arg(consumer)
-        .args(texts(ids))
+    script(KEEP, stream).arg(group).arg(consumer).numbers(ids)
 }
 
 /// See `lua/leave.lua`. `notices`: the stream is not that of the requests.
 pub(crate) fn leave(stream: &str, group: &str, consumer: &str, notices: bool) -> Command {
     let leave = script(LEAVE, stream).arg(group).arg(consumer);
     leave.number(u8::from(notices))
-}
-
-fn texts(ids: impl IntoIterator<Item = StreamId>) -> impl Iterator<Item = String> {
-    ids.into_iter().map(|id| id.to_string())
 }

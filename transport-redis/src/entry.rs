@@ -74,8 +74,8 @@ impl Entry {
     fn one(value: Value) -> Result<Self> {
         let mut parts = value.list()?.into_iter();
         let id = StreamId::parse(&parts.next().unwrap_or(Value::Nil).text()?)?;
-        let mut fields = Vec::new();
         let mut flat = parts.next().unwrap_or(Value::Nil).list()?.into_iter();
+        let mut fields = Vec::with_capacity(flat.len() / 2);
         while let (Some(name), Some(value)) = (flat.next(), flat.next()) {
             fields.push((name.text()?, value.text()?));
         }

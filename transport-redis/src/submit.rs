@@ -10,6 +10,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::join;
 use futures_util::stream::FuturesOrdered;
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 use crate::admit::{Admit, Admitted};
@@ -136,9 +137,13 @@ impl Submitter {
                     if open && resume.is_none() && sending.len() < places =>
                 {
                     open = received > 0;
-                    if true {
-                    tokio::task::yield_now().await;
-                    while let Ok(submission) = inbox.try_recv() { gathered.push(submission); }
+                    // Of callers that one reply has woken the first one sends: the others have their
+                    // turn, so that what they send goes in the same pipeline.
+                    yield_now().await;
+                    while gathered.len() < PIPELINE
+                        && let Ok(submission) = inbox.try_recv()
+                    {
+                        gathered.push(submission);
                     }
                     for submission in gathered.drain(..) {
                         match submission {

@@ -321,7 +321,7 @@ async fn who_waits_for_room_until_its_deadline_has_not_been_started() {
     caller.sends(&[2]).await.answer([texts([])]);
     let sent = caller.sends(&[2]).await;
     sent.answer([texts([])]);
-    tokio::task::yield_now().await;
+    yield_now().await;
     let (expired, _) = caller.outstanding.expire(Instant::now() + TIMEOUT);
     for each in expired {
         assert_eq!(each.id(), None);
