@@ -15,9 +15,9 @@ const MEASURE: u8 = 1;
 const END: u8 = 2;
 
 /// What a caller holds of what is measured.
-pub(crate) trait Client: Clone + Send + Sync + 'static {
+pub(crate) trait Client: Clone + Send + 'static {
     /// Gets one request answered, and checks the answer.
-    fn call(&self, request: u64) -> impl Future<Output = ()> + Send;
+    fn call(&mut self, request: u64) -> impl Future<Output = ()> + Send;
 }
 
 /// The course of a run that is measured in time.
@@ -116,7 +116,7 @@ struct Caller<C> {
 
 impl<C: Client> Caller<C> {
     /// How many requests were answered during the measurement, and latencies of some.
-    async fn run(&self, stage: &AtomicU8) -> (u64, Vec<Duration>) {
+    async fn run(mut self, stage: &AtomicU8) -> (u64, Vec<Duration>) {
         let mut latencies = Vec::with_capacity(self.most_samples);
         let mut requests = 0;
         for count in 0..self.limit {

@@ -1,6 +1,15 @@
-//! Batching within one process, beside a bare channel.
+//! Batching within one process, beside the crates that do the same and the least that it can cost.
 
+pub mod aims;
+mod allocations;
+mod arrivals;
+mod drive;
+mod floor;
+mod idle;
+mod job;
 pub mod measure;
+mod ours;
+mod peers;
 pub mod report;
 pub mod subject;
 pub mod workload;

@@ -3,7 +3,12 @@
 //! Machines differ and are noisy, so what counts is the ratio to a floor that was measured in the
 //! same rounds, never the absolute figure.
 
+mod aims;
+pub mod arguments;
 pub mod closed_loop;
 pub mod inproc;
+pub mod machine;
+mod processor_time;
+pub mod progress;
 pub mod statistics;
 pub mod wire;

@@ -8,42 +8,45 @@
     reason = "a benchmark's results are its standard output"
 )]
 
+use std::alloc::System;
 use std::error::Error;
-use std::num::NonZeroUsize;
 
+use alloc_tracker::Allocator;
+use dynamic_batcher_benches::arguments::Arguments;
 use dynamic_batcher_benches::inproc::measure::{Effort, measure};
-use dynamic_batcher_benches::inproc::report;
 use dynamic_batcher_benches::inproc::workload::Workload;
+use dynamic_batcher_benches::inproc::{aims, report};
+use dynamic_batcher_benches::{machine, progress};
 
-const TWO: NonZeroUsize = NonZeroUsize::new(2).unwrap();
+#[global_allocator]
+static ALLOCATOR: Allocator<System> = Allocator::system();
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut effort = Effort::FULL;
-    let mut json = false;
-    let mut threads = TWO;
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--quick" => effort = Effort::QUICK,
-            "--json" => json = true,
-            "--threads" => threads = arguments.next().unwrap_or_default().parse()?,
-            _ => {
-                let allowed = "--quick, --json and --threads N";
-                return Err(format!("{argument}: allowed are {allowed}").into());
-            }
-        }
-    }
-
-    if !json {
+    let arguments = Arguments::read(std::env::args().skip(1))?;
+    let effort = match arguments.quick {
+        true => Effort::QUICK,
+        false => Effort::FULL,
+    };
+    if !arguments.json {
+        println!("before: {}", machine::load());
         println!("{}", report::header());
     }
+    let mut all = Vec::new();
     for workload in Workload::ALL {
-        for figures in measure(workload, effort, threads)? {
-            if json {
-                println!("{}", report::json_line(workload, &figures));
+        let results = measure(workload, effort, arguments.threads, progress::show)?;
+        for subject in results.subjects() {
+            if arguments.json {
+                println!("{}", report::json_line(&results, subject));
             } else {
-                println!("{}", report::row(workload, &figures));
+                println!("{}", report::row(&results, subject));
             }
+        }
+        all.push(results);
+    }
+    if !arguments.json {
+        println!("\nafter: {}\n", machine::load());
+        for verdict in aims::verdicts(&all) {
+            println!("{verdict}");
         }
     }
     Ok(())

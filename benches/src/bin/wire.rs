@@ -6,56 +6,44 @@
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a benchmark's results are its standard output, its progress goes beside them"
+    reason = "a benchmark's results are its standard output, what it lacks is said beside them"
 )]
 
 use std::error::Error;
-use std::io::{IsTerminal as _, stderr};
-use std::num::NonZeroUsize;
 
+use dynamic_batcher_benches::arguments::Arguments;
 use dynamic_batcher_benches::wire::measure::{Effort, has_python, measure};
 use dynamic_batcher_benches::wire::workload::Workload;
 use dynamic_batcher_benches::wire::{aims, processors, report};
-
-const TWO: NonZeroUsize = NonZeroUsize::new(2).unwrap();
+use dynamic_batcher_benches::{machine, progress};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut effort = Effort::FULL;
-    let mut json = false;
-    let mut threads = TWO;
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     if let [mode, arguments @ ..] = &*arguments
         && mode == processors::MODE
     {
         return processors::run(arguments);
     }
-    let mut arguments = arguments.into_iter();
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--quick" => effort = Effort::QUICK,
-            "--json" => json = true,
-            "--threads" => threads = arguments.next().unwrap_or_default().parse()?,
-            _ => {
-                let allowed = "--quick, --json and --threads N";
-                return Err(format!("{argument}: allowed are {allowed}").into());
-            }
-        }
-    }
+    let arguments = Arguments::read(arguments)?;
+    let effort = match arguments.quick {
+        true => Effort::QUICK,
+        false => Effort::FULL,
+    };
 
     if !has_python() {
         eprintln!(
             "the subjects with Python are skipped: DYNAMIC_BATCHER_TEST_PYTHON names no interpreter"
         );
     }
-    if !json {
-        println!("before: {}", report::machine());
+    if !arguments.json {
+        println!("before: {}", machine::load());
         println!("{}", report::header());
     }
     let mut all = Vec::new();
     for workload in Workload::ALL {
-        let results = measure(workload, effort, threads, progress)?;
+        let results = measure(workload, effort, arguments.threads, progress::show)?;
         for subject in results.subjects() {
-            if json {
+            if arguments.json {
                 println!("{}", report::json_line(&results, subject));
             } else {
                 println!("{}", report::row(&results, subject));
@@ -63,18 +51,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         all.push(results);
     }
-    if !json {
-        println!("\nafter: {}\n", report::machine());
+    if !arguments.json {
+        println!("\nafter: {}\n", machine::load());
         for verdict in aims::verdicts(&all) {
             println!("{verdict}");
         }
     }
     Ok(())
-}
-
-/// Shown on a terminal alone, on a line that the next one replaces.
-fn progress(what: &str) {
-    if stderr().is_terminal() {
-        eprint!("\r\x1b[K{what}\r");
-    }
 }

@@ -1,8 +1,8 @@
 //! What a run costs: processor time on either side and in the server, commands, and memory.
 
-use std::fs;
 use std::time::Duration;
 
+use crate::processor_time::processor_time;
 use crate::wire::resp::Connection;
 
 /// Looks at the processes of a run when its measurement begins and when it ends.
@@ -45,7 +45,7 @@ impl Probe {
 
     pub(crate) fn look(&mut self) {
         let times = self.processes.each_ref().map(|side| {
-            let times = side.iter().map(|id| time(*id));
+            let times = side.iter().map(|id| processor_time(*id));
             times.sum()
         });
         let commands = commands(&self.server.ask("INFO commandstats"));
@@ -69,18 +69,6 @@ impl Probe {
             peak_memory: peak_memory.unwrap_or_default(),
         }
     }
-}
-
-/// The processor time that the threads of a process have had, to the nanosecond; Linux says it.
-fn time(process: u32) -> Option<Duration> {
-    let threads = fs::read_dir(format!("/proc/{process}/task")).ok()?;
-    let times = threads.map(|thread| {
-        let path = thread.ok()?.path().join("schedstat");
-        let text = fs::read_to_string(path).ok()?;
-        let nanos = text.split(' ').next()?.parse().ok()?;
-        Some(Duration::from_nanos(nanos))
-    });
-    times.sum()
 }
 
 /// How many commands the server has run, those of this file apart.

@@ -1,20 +1,9 @@
 //! The results, for people and for programs.
 
-use std::num::NonZeroUsize;
-
 use serde_json::{Value, json};
 
 use crate::wire::measure::{Figure, Results};
 use crate::wire::subject::Subject;
-
-/// What else the machine does, where the system says it.
-#[must_use]
-pub fn machine() -> String {
-    let processors = std::thread::available_parallelism().map_or(0, NonZeroUsize::get);
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load = load.split(' ').next().unwrap_or_default();
-    format!("{processors} processors, load average {load}")
-}
 
 /// The first lines of the table: what its columns are.
 #[must_use]

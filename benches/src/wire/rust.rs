@@ -52,7 +52,7 @@ pub(crate) fn runtime(threads: NonZeroUsize) -> io::Result<Runtime> {
 }
 
 impl Caller for Batcher<Values, Sum> {
-    async fn call(&self, request: u64) {
+    async fn call(&mut self, request: u64) {
         let values = || Values::new(request >> 48, request & ((1 << 48) - 1));
         let answered = self.send(values()).await.expect("a processor answers");
         assert_eq!(answered, values().sum());

@@ -1,0 +1,75 @@
+//! What the programs are asked for: `[--quick] [--json] [--threads N]`.
+
+use std::error::Error;
+use std::num::NonZeroUsize;
+
+const TWO: NonZeroUsize = NonZeroUsize::new(2).unwrap();
+
+/// The arguments of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arguments {
+    /// Only to see that everything runs.
+    pub quick: bool,
+    /// For programs: a JSON object on each line, and nothing else.
+    pub json: bool,
+    /// The workers of each tokio runtime. Default: 2.
+    pub threads: NonZeroUsize,
+}
+
+impl Arguments {
+    /// Reads them.
+    ///
+    /// # Errors
+    ///
+    /// When there is another argument, or `--threads` without a number.
+    pub fn read(arguments: impl IntoIterator<Item = String>) -> Result<Self, Box<dyn Error>> {
+        let mut read = Self {
+            quick: false,
+            json: false,
+            threads: TWO,
+        };
+        let mut arguments = arguments.into_iter();
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--quick" => read.quick = true,
+                "--json" => read.json = true,
+                "--threads" => {
+                    let number = arguments.next().unwrap_or_default();
+                    let number = number.parse();
+                    read.threads = number.map_err(|error| format!("--threads: {error}"))?;
+                }
+                _ => {
+                    let allowed = "--quick, --json and --threads N";
+                    return Err(format!("{argument}: allowed are {allowed}").into());
+                }
+            }
+        }
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Arguments, String> {
+        let arguments = text.split_whitespace().map(str::to_owned);
+        Arguments::read(arguments).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn each_argument_says_one_thing() {
+        let plain = read("").unwrap();
+        assert!(!plain.quick && !plain.json);
+        let all = read("--json --threads 8 --quick").unwrap();
+        assert!(all.quick && all.json);
+        assert_eq!(all.threads.get(), 8);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_an_error() {
+        assert!(read("--fast").unwrap_err().starts_with("--fast: "));
+        assert!(read("--threads").unwrap_err().starts_with("--threads: "));
+        assert!(read("--threads 0").unwrap_err().starts_with("--threads: "));
+    }
+}
