@@ -31,7 +31,7 @@ pub(crate) fn per_request(subject: Subject, workload: Workload) -> io::Result<Op
             let each = match (workload.task, workload.mode) {
                 (Task::Costly, _) => 10,
                 (_, Mode::Window(_)) => 30,
-                (_, Mode::AtOnce) => 20_000_u64.div_ceil(callers),
+                (_, Mode::AtOnce) => 20_000_u64.div_ceil(callers).min(300),
             };
             compare(|times| {
                 let each = each * times;
