@@ -63,3 +63,41 @@ impl Idleness {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::hint::spin_loop;
+
+    use tokio::runtime::Builder;
+
+    use super::*;
+
+    #[test]
+    fn a_worker_that_wakes_is_seen() {
+        let mut builder = Builder::new_multi_thread();
+        let runtime = builder.worker_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let before = Idleness::until_now().wake_ups;
+            while Idleness::until_now().wake_ups <= before {
+                tokio::spawn(async {}).await.unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn another_thread_that_works_is_seen() {
+        let mut builder = Builder::new_multi_thread();
+        let runtime = builder.worker_threads(1).build().unwrap();
+        runtime.block_on(async {
+            // Nothing to be seen where the system does not say.
+            let Some(before) = Idleness::until_now().processor_time else {
+                return;
+            };
+            while Idleness::until_now().processor_time <= Some(before) {
+                tokio::spawn(async { (0..1_000_000).for_each(|_| spin_loop()) })
+                    .await
+                    .unwrap();
+            }
+        });
+    }
+}

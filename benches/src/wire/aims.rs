@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::aims::{Bound, verdict};
 use crate::wire::measure::{Figure, Results};
 use crate::wire::subject::Subject::{
     self, FloorDocumented, FloorReplyStream, OursFred, OursRedis, PythonToPython, PythonToRust,
@@ -9,14 +10,6 @@ use crate::wire::subject::Subject::{
 };
 
 const MANY: &[&str] = &["outstanding/64", "outstanding/1024", "outstanding/8192"];
-
-/// What a figure is to be.
-enum Bound {
-    AtLeast(f64),
-    AtMost(f64),
-    /// Anything: it is only to be known.
-    None,
-}
 
 /// A figure of a subject, or its ratio to another's, and what it is to be.
 struct Aim {
@@ -104,18 +97,7 @@ impl Aim {
             .filter(|results| self.workloads.contains(&results.workload.name))
             .filter_map(|results| Some((results.workload.name, self.value(results)?)))
             .collect();
-        let verdict = match self.bound {
-            _ if values.is_empty() => "not measured",
-            Bound::None => "reported",
-            _ if values.iter().all(|(_, value)| self.bound.holds(*value)) => "met",
-            _ => "NOT MET",
-        };
-        let values = values.iter().map(|(name, value)| {
-            let decimals = if *value < 100.0 { 2 } else { 0 };
-            format!("{name} {value:.decimals$}")
-        });
-        let values = values.collect::<Vec<_>>().join(", ");
-        format!("{verdict:<12} {self}: {values}")
+        verdict(self, self.bound, Bound::None, &values)
     }
 
     fn value(&self, results: &Results) -> Option<f64> {
@@ -132,21 +114,7 @@ impl fmt::Display for Aim {
         if let Some(other) = self.over {
             write!(f, " / {}", other.name())?;
         }
-        match self.bound {
-            Bound::AtLeast(bound) => write!(f, " ≥ {bound}"),
-            Bound::AtMost(bound) => write!(f, " ≤ {bound}"),
-            Bound::None => Ok(()),
-        }
-    }
-}
-
-impl Bound {
-    fn holds(&self, value: f64) -> bool {
-        match *self {
-            Self::AtLeast(bound) => value >= bound,
-            Self::AtMost(bound) => value <= bound,
-            Self::None => true,
-        }
+        Ok(())
     }
 }
 

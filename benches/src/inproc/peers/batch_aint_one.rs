@@ -2,8 +2,7 @@
 //!
 //! Its documentation: `Immediate` to "process items as soon as possible", `Duration` with
 //! `OnFull::Process` for a window; a concurrency of 1 "when the work for a key is serialised anyway",
-//! as it is for every subject here (with its default of 10 the batches are smaller, and it is slower).
-//! One key, and room for all callers.
+//! as it is for every subject here. One key, and room for all callers.
 
 use std::convert::Infallible;
 use std::marker::PhantomData;
