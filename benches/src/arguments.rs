@@ -1,4 +1,4 @@
-//! What the programs are asked for: `[--quick] [--json] [--threads N]`.
+//! What the programs are asked for: `[--quick] [--json] [--threads N] [--only TEXT]`.
 
 use std::error::Error;
 use std::num::NonZeroUsize;
@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 const TWO: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 
 /// The arguments of a program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arguments {
     /// Only to see that everything runs.
     pub quick: bool,
@@ -14,6 +14,8 @@ pub struct Arguments {
     pub json: bool,
     /// The workers of each tokio runtime. Default: 2.
     pub threads: NonZeroUsize,
+    /// What is in the names of the workloads that are measured.
+    only: String,
 }
 
 impl Arguments {
@@ -27,6 +29,7 @@ impl Arguments {
             quick: false,
             json: false,
             threads: TWO,
+            only: String::new(),
         };
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
@@ -38,13 +41,22 @@ impl Arguments {
                     let number = number.parse();
                     read.threads = number.map_err(|error| format!("--threads: {error}"))?;
                 }
+                "--only" => {
+                    read.only = arguments.next().ok_or("--only: no text")?;
+                }
                 _ => {
-                    let allowed = "--quick, --json and --threads N";
+                    let allowed = "--quick, --json, --threads N and --only TEXT";
                     return Err(format!("{argument}: allowed are {allowed}").into());
                 }
             }
         }
         Ok(read)
+    }
+
+    /// Whether the workload of this name is measured.
+    #[must_use]
+    pub fn choose(&self, workload: &str) -> bool {
+        workload.contains(&self.only)
     }
 }
 
@@ -64,11 +76,15 @@ mod tests {
         let all = read("--json --threads 8 --quick").unwrap();
         assert!(all.quick && all.json);
         assert_eq!(all.threads.get(), 8);
+        assert!(all.choose("small/64"));
+        let some = read("--only /64").unwrap();
+        assert!(some.choose("small/64") && !some.choose("small/1"));
     }
 
     #[test]
     fn what_is_not_understood_is_an_error() {
         assert!(read("--fast").unwrap_err().starts_with("--fast: "));
+        assert!(read("--only").unwrap_err().starts_with("--only: "));
         assert!(read("--threads").unwrap_err().starts_with("--threads: "));
         assert!(read("--threads 0").unwrap_err().starts_with("--threads: "));
     }

@@ -4,11 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 /// The most latencies that are kept of one run, all callers together: a few hundred kilobytes, set
 /// aside before the run.
 pub(crate) const MOST_SAMPLES: u64 = 1 << 16;
+
+/// One request in how many has its latency taken where requests are counted.
+const COUNTED_SAMPLE_EVERY: u64 = 16;
 
 const WARM_UP: u8 = 0;
 const MEASURE: u8 = 1;
@@ -39,14 +43,15 @@ pub enum Load {
         /// One request in how many has its latency taken.
         sample_every: u64,
     },
-    /// So many requests of each caller, without a measure of time.
+    /// So many requests of each caller, from the first to the last one: the measurement has no
+    /// beginning and end of its own, and callers that are done early wait for the others.
     Counted {
         /// The requests of one caller.
         each: u64,
     },
 }
 
-/// What a timed run gave.
+/// What a run gave.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     /// Requests that were answered during the measurement.
@@ -68,11 +73,11 @@ pub(crate) async fn closed_loop<C: Client>(
     load: Load,
     mut at_edge: impl FnMut(),
 ) -> Tally {
-    let stage = Arc::new(AtomicU8::new(WARM_UP));
-    let (limit, sample_every) = match load {
-        Load::Timed { sample_every, .. } => (u64::MAX, sample_every),
-        Load::Counted { each } => (each, u64::MAX),
+    let (first_stage, limit, sample_every) = match load {
+        Load::Timed { sample_every, .. } => (WARM_UP, u64::MAX, sample_every),
+        Load::Counted { each } => (MEASURE, each, COUNTED_SAMPLE_EVERY),
     };
+    let stage = Arc::new(AtomicU8::new(first_stage));
     let most_samples = (MOST_SAMPLES / callers) as usize;
     let start_caller = |number| {
         let caller = Caller {
@@ -85,25 +90,41 @@ pub(crate) async fn closed_loop<C: Client>(
         let stage = Arc::clone(&stage);
         tokio::spawn(async move { caller.run(&stage).await })
     };
-    let callers: Vec<_> = (0..callers).map(start_caller).collect();
-
+    let start_all = || (0..callers).map(start_caller).collect();
     let mut tally = Tally::default();
-    if let Load::Timed { spell, .. } = load {
-        sleep(spell.warm_up).await;
-        at_edge();
-        stage.store(MEASURE, Ordering::Relaxed);
-        let start = Instant::now();
-        sleep(spell.measured).await;
-        stage.store(END, Ordering::Relaxed);
-        tally.elapsed = start.elapsed();
-        at_edge();
-    }
-    for caller in callers {
-        let (requests, latencies) = caller.await.expect("a caller ends by itself");
-        tally.requests += requests;
-        tally.latencies.extend(latencies);
+    match load {
+        Load::Timed { spell, .. } => {
+            let callers = start_all();
+            sleep(spell.warm_up).await;
+            at_edge();
+            stage.store(MEASURE, Ordering::Relaxed);
+            let start = Instant::now();
+            sleep(spell.measured).await;
+            stage.store(END, Ordering::Relaxed);
+            tally.elapsed = start.elapsed();
+            at_edge();
+            tally.add(callers).await;
+        }
+        Load::Counted { .. } => {
+            at_edge();
+            let start = Instant::now();
+            tally.add(start_all()).await;
+            tally.elapsed = start.elapsed();
+            at_edge();
+        }
     }
     tally
+}
+
+impl Tally {
+    /// Waits for callers, and counts what they did.
+    async fn add(&mut self, callers: Vec<JoinHandle<(u64, Vec<Duration>)>>) {
+        for caller in callers {
+            let (requests, latencies) = caller.await.expect("a caller ends by itself");
+            self.requests += requests;
+            self.latencies.extend(latencies);
+        }
+    }
 }
 
 struct Caller<C> {

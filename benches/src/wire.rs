@@ -3,6 +3,8 @@
 
 pub mod aims;
 mod floor;
+pub mod idle;
+pub mod long;
 pub mod measure;
 mod payload;
 mod probe;
@@ -10,6 +12,7 @@ pub mod processors;
 mod python;
 pub mod report;
 mod resp;
+pub mod results;
 mod rust;
 pub mod subject;
 pub mod workload;

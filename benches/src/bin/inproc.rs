@@ -1,8 +1,9 @@
-//! Measures batching within one process: `inproc [--quick] [--json] [--threads N]`.
+//! Measures batching within one process: `inproc [--quick] [--json] [--threads N] [--only TEXT]`.
 //!
 //! N is the number of the runtime's workers, 2 unless it is given. With one, figures are steady; with
 //! more, the runtime now keeps all tasks on one worker and now passes them between several, and
-//! every figure depends on which it does.
+//! every figure depends on which it does. TEXT is in the names of the workloads that are measured, all
+//! of them unless it is given.
 #![allow(
     clippy::print_stdout,
     reason = "a benchmark's results are its standard output"
@@ -32,7 +33,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{}", report::header());
     }
     let mut all = Vec::new();
-    for workload in Workload::ALL {
+    let chosen = Workload::ALL.into_iter();
+    for workload in chosen.filter(|workload| arguments.choose(workload.name)) {
         let results = measure(workload, effort, arguments.threads, progress::show)?;
         for subject in results.subjects() {
             if arguments.json {

@@ -1,6 +1,7 @@
-//! Measures batching over Redis: `wire [--quick] [--json] [--threads N]`.
+//! Measures batching over Redis: `wire [--quick] [--json] [--threads N] [--only TEXT]`.
 //!
-//! N is the number of workers of each tokio runtime, 2 unless it is given. Needs a redis-server, and
+//! N is the number of workers of each tokio runtime, 2 unless it is given. TEXT is in the names of the
+//! workloads that are measured, all of them unless it is given. Needs a redis-server, and
 //! for the subjects that have Python in them an interpreter with the package, which the variable
 //! `DYNAMIC_BATCHER_TEST_PYTHON` names.
 #![allow(
@@ -14,7 +15,7 @@ use std::error::Error;
 use dynamic_batcher_benches::arguments::Arguments;
 use dynamic_batcher_benches::wire::measure::{Effort, has_python, measure};
 use dynamic_batcher_benches::wire::workload::Workload;
-use dynamic_batcher_benches::wire::{aims, processors, report};
+use dynamic_batcher_benches::wire::{aims, idle, long, processors, report};
 use dynamic_batcher_benches::{machine, progress};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -37,25 +38,44 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     if !arguments.json {
         println!("before: {}", machine::load());
-        println!("{}", report::header());
     }
-    let mut all = Vec::new();
-    for workload in Workload::ALL {
-        let results = measure(workload, effort, arguments.threads, progress::show)?;
-        for subject in results.subjects() {
-            if arguments.json {
-                println!("{}", report::json_line(&results, subject));
-            } else {
-                println!("{}", report::row(&results, subject));
-            }
-        }
-        all.push(results);
+    let threads = arguments.threads;
+    let chosen = |name: &str| arguments.choose(name);
+    let workloads: Vec<_> = Workload::ALL
+        .into_iter()
+        .filter(|workload| chosen(workload.name))
+        .collect();
+    let mut results = measure(&workloads, effort, threads, progress::show)?;
+    if Workload::TENTHS.iter().any(|tenth| chosen(tenth.name)) {
+        results.extend(long::measure(effort, threads, progress::show)?);
     }
-    if !arguments.json {
-        println!("\nafter: {}\n", machine::load());
-        for verdict in aims::verdicts(&all) {
-            println!("{verdict}");
+    let mut idle = Vec::new();
+    if chosen(Workload::IDLE.name) {
+        idle = idle::measure(effort, threads, progress::show)?;
+    }
+
+    let rows = || {
+        results
+            .iter()
+            .flat_map(|each| each.subjects().map(move |it| (each, it)))
+    };
+    if arguments.json {
+        for (results, subject) in rows() {
+            println!("{}", report::json_line(results, subject));
         }
+        for idle in &idle {
+            println!("{}", report::idle_json_line(idle));
+        }
+        return Ok(());
+    }
+    println!("after: {}\n", machine::load());
+    println!("{}", report::header());
+    for (results, subject) in rows() {
+        println!("{}", report::row(results, subject));
+    }
+    println!("\n{}\n", report::idle_table(&idle));
+    for verdict in aims::verdicts(&results, &idle) {
+        println!("{verdict}");
     }
     Ok(())
 }

@@ -7,16 +7,24 @@ mod documented;
 mod in_flight;
 mod reply_stream;
 
+use std::time::Duration;
+
 use crate::closed_loop::{Spell, Tally};
 use crate::wire::resp::{Commands, Connection};
 use crate::wire::workload::BATCH_SIZE;
 use in_flight::InFlight;
+
+/// How often the Python package looks for an answer.
+const PYTHON_DELAY: Duration = Duration::from_millis(10);
 
 /// Where answers stand.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Layout {
     /// Each in a key of its own, named like its request: the layout that the Python package has.
     Documented,
+    /// The same with the Python package at the other end: answers are looked for as seldom as that
+    /// package does, and nothing is acknowledged, as that package's callers need it.
+    Python,
     /// Those of a batch together in one entry of the caller's stream.
     ReplyStream,
 }
@@ -34,7 +42,8 @@ impl Layout {
         let connection = Connection::open(port);
         let in_flight = InFlight::new(callers, spell, at_edge);
         match self {
-            Self::Documented => documented::call(connection, in_flight),
+            Self::Documented => documented::call(connection, in_flight, None),
+            Self::Python => documented::call(connection, in_flight, Some(PYTHON_DELAY)),
             Self::ReplyStream => reply_stream::call(connection, in_flight),
         }
     }
@@ -53,7 +62,8 @@ impl Layout {
             "XREADGROUP GROUP processor {consumer} COUNT {BATCH_SIZE} BLOCK 0 STREAMS request >"
         ));
         match self {
-            Self::Documented => documented::process(connection, &read),
+            Self::Documented => documented::process(connection, &read, true),
+            Self::Python => documented::process(connection, &read, false),
             Self::ReplyStream => reply_stream::process(connection, &read),
         }
     }
@@ -77,10 +87,13 @@ fn read_entries(connection: &mut Connection, mut each: impl FnMut(&[u8], usize, 
     }
 }
 
-/// The end of a processor's pipeline: the entries are finished, and the next are asked for.
-fn finish(commands: &mut Commands, count: usize, ids: &Commands, read: &Commands) {
+fn acknowledge(commands: &mut Commands, count: usize, ids: &Commands) {
     let acknowledge = commands.command(3 + count).word(b"XACK");
     acknowledge.word(b"request").word(b"processor").encoded(ids);
+}
+
+/// The end of a processor's pipeline: the entries are finished, and the next are asked for.
+fn finish(commands: &mut Commands, count: usize, ids: &Commands, read: &Commands) {
     let delete = commands.command(2 + count).word(b"XDEL");
     delete.word(b"request").encoded(ids);
     commands.encoded(read);

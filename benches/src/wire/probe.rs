@@ -1,8 +1,8 @@
-//! What a run costs: processor time on either side and in the server, commands, and memory.
+//! What a run costs: processor time on either side and in the server, wake-ups, commands, and memory.
 
 use std::time::Duration;
 
-use crate::processor_time::processor_time;
+use crate::processor_time::{processor_time, wake_ups};
 use crate::wire::resp::Connection;
 
 /// Looks at the processes of a run when its measurement begins and when it ends.
@@ -14,17 +14,20 @@ pub(crate) struct Probe {
 }
 
 struct Look {
-    times: Times,
+    times: Sides<Duration>,
+    wake_ups: Sides<u64>,
     commands: u64,
 }
 
-/// Times of the callers' process, of the processors' together, of the server's; `None` where the
-/// system does not say.
-type Times = [Option<Duration>; 3];
+/// Of the callers' process, of the processors' together, of the server's; `None` where the system
+/// does not say.
+pub(crate) type Sides<T> = [Option<T>; 3];
 
 /// What the measured part of a run cost.
 pub(crate) struct Cost {
-    pub(crate) times: Times,
+    pub(crate) times: Sides<Duration>,
+    /// How often a thread has slept and gone on.
+    pub(crate) wake_ups: Sides<u64>,
     pub(crate) commands: u64,
     /// The most memory that the server's data and connections took at any time, in bytes.
     pub(crate) peak_memory: u64,
@@ -48,8 +51,16 @@ impl Probe {
             let times = side.iter().map(|id| processor_time(*id));
             times.sum()
         });
+        let wake_ups = self.processes.each_ref().map(|side| {
+            let wake_ups = side.iter().map(|id| wake_ups(*id));
+            wake_ups.sum()
+        });
         let commands = commands(&self.server.ask("INFO commandstats"));
-        self.looks.push(Look { times, commands });
+        self.looks.push(Look {
+            times,
+            wake_ups,
+            commands,
+        });
     }
 
     /// The difference between two looks.
@@ -61,10 +72,13 @@ impl Probe {
         let [begin, end] = &*self.looks else {
             panic!("a measurement has two ends");
         };
-        let difference = |side: usize| Some(end.times[side]?.saturating_sub(begin.times[side]?));
+        let times = |side: usize| Some(end.times[side]?.saturating_sub(begin.times[side]?));
+        let wake_ups =
+            |side: usize| Some(end.wake_ups[side]?.saturating_sub(begin.wake_ups[side]?));
         let peak_memory = field(&self.server.ask("INFO memory"), "used_memory_peak:");
         Cost {
-            times: [0, 1, 2].map(difference),
+            times: [0, 1, 2].map(times),
+            wake_ups: [0, 1, 2].map(wake_ups),
             commands: end.commands - begin.commands,
             peak_memory: peak_memory.unwrap_or_default(),
         }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::wire::resp::Connection;
 use crate::wire::subject::{End, Subject};
+use crate::wire::workload::{Handler, Workload};
 use crate::wire::{python, rust};
 
 /// The first argument of the benchmark when it is to be a processor.
@@ -23,13 +24,14 @@ impl Processors {
     /// Starts so many, and waits until all of them read the request stream.
     pub(crate) fn start(
         subject: Subject,
-        count: usize,
+        workload: Workload,
         port: u16,
         threads: NonZeroUsize,
     ) -> Result<Self, Box<dyn Error>> {
         let mut processors = Self(Vec::new());
+        let count = workload.processors;
         for _ in 0..count {
-            let child = command(subject, port, threads)?
+            let child = command(subject, workload.handler, port, threads)?
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .spawn()?;
@@ -60,7 +62,12 @@ impl Drop for Processors {
     }
 }
 
-fn command(subject: Subject, port: u16, threads: NonZeroUsize) -> io::Result<Command> {
+fn command(
+    subject: Subject,
+    handler: Handler,
+    port: u16,
+    threads: NonZeroUsize,
+) -> io::Result<Command> {
     if matches!(subject.processor(), End::Python) {
         return python::processor(port);
     }
@@ -68,6 +75,7 @@ fn command(subject: Subject, port: u16, threads: NonZeroUsize) -> io::Result<Com
     command.args([
         MODE,
         subject.name(),
+        handler.name(),
         &port.to_string(),
         &threads.to_string(),
     ]);
@@ -87,15 +95,17 @@ fn readers(clients: &str) -> usize {
 ///
 /// When the arguments are not those that the benchmark gives itself, or the server is not there.
 pub fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
-    let [name, port, threads] = arguments else {
+    let [name, handler, port, threads] = arguments else {
         return Err("a processor is started by the benchmark alone".into());
     };
     let port = port.parse()?;
+    let handler =
+        Handler::named(handler).ok_or_else(|| format!("there is no handler {handler}"))?;
     let subject = Subject::named(name);
     match subject.map(Subject::processor) {
         Some(End::Floor(layout)) => layout.process(port),
         Some(End::Ours(client)) => {
-            rust::runtime(threads.parse()?)?.block_on(rust::process(client, port))
+            rust::runtime(threads.parse()?)?.block_on(rust::process(client, port, handler))
         }
         Some(End::Python) | None => Err(format!("there is no processor of {name}").into()),
     }

@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::wire::measure::{Figure, Results};
+use crate::wire::idle::Idle;
+use crate::wire::results::{Figure, Results};
 use crate::wire::subject::Subject;
+use crate::wire::workload::Workload;
 
 /// The first lines of the table: what its columns are.
 #[must_use]
@@ -76,6 +78,63 @@ pub fn json_line(results: &Results, subject: Subject) -> Value {
     })
 }
 
+/// The table of those that have nothing to do.
+#[must_use]
+pub fn idle_table(idle: &[Idle]) -> String {
+    let head = "µs of processor time and wake-ups of threads in a second without requests\n";
+    let columns = [
+        "caller µs",
+        "wake-ups",
+        "processor µs",
+        "wake-ups",
+        "server µs",
+        "wake-ups",
+        "commands",
+    ];
+    let columns = line([Workload::IDLE.name, "subject"], columns.map(str::to_owned));
+    let rows = idle.iter().map(|idle| {
+        let [callers, processor, server] = idle.cpu.map(|time| text(time, 0));
+        let [callers_woken, processor_woken, server_woken] =
+            idle.wake_ups.map(|count| text(count, 1));
+        let figures = [
+            callers,
+            callers_woken,
+            processor,
+            processor_woken,
+            server,
+            server_woken,
+            text(Some(idle.commands), 1),
+        ];
+        line([Workload::IDLE.name, idle.subject.name()], figures)
+    });
+    let rows = rows.collect::<Vec<_>>().join("\n");
+    format!(
+        "{head}\n{columns}\n{}\n{rows}",
+        "-".repeat(columns.chars().count())
+    )
+}
+
+/// One that has nothing to do as a JSON object.
+#[must_use]
+pub fn idle_json_line(idle: &Idle) -> Value {
+    let [callers, processor, server] = idle.cpu;
+    let [callers_woken, processor_woken, server_woken] = idle.wake_ups;
+    json!({
+        "workload": Workload::IDLE.name,
+        "subject": idle.subject.name(),
+        "requests_per_s": 0.0,
+        "p50_us": null,
+        "p99_us": null,
+        "callers_cpu_us_per_s": callers,
+        "processors_cpu_us_per_s": processor,
+        "server_cpu_us_per_s": server,
+        "callers_wake_ups_per_s": callers_woken,
+        "processors_wake_ups_per_s": processor_woken,
+        "server_wake_ups_per_s": server_woken,
+        "commands_per_s": idle.commands,
+    })
+}
+
 /// Time per request over that of the floor.
 fn ratio_to_floor(results: &Results, subject: Subject) -> Option<f64> {
     let time: Figure = |round| Some(1.0 / round.requests_per_s);
@@ -92,8 +151,8 @@ fn text(figure: Option<f64>, decimals: usize) -> String {
     figure.map_or_else(|| "-".to_owned(), |figure| format!("{figure:.decimals$}"))
 }
 
-fn line([workload, subject]: [&str; 2], figures: [String; 11]) -> String {
-    let names = format!("{workload:<18} {subject:<18}");
-    let figures = figures.map(|figure| format!(" {figure:>10}"));
+fn line<const N: usize>([workload, subject]: [&str; 2], figures: [String; N]) -> String {
+    let names = format!("{workload:<20} {subject:<18}");
+    let figures = figures.map(|figure| format!(" {figure:>12}"));
     names + &figures.concat()
 }

@@ -13,8 +13,14 @@ pub enum Subject {
     OursRedis,
     /// This library over the crate `fred`, at both ends.
     OursFred,
+    /// The floor's caller, processors of this library.
+    FloorToOurs,
+    /// The floor's caller, a processor of the Python package.
+    FloorToPython,
     /// Callers of this library, a processor of the Python package.
     RustToPython,
+    /// Callers of the Python package, the floor's processor.
+    PythonToFloor,
     /// Callers of the Python package, a processor of this library.
     PythonToRust,
     /// The Python package at both ends.
@@ -38,12 +44,15 @@ pub(crate) enum Client {
 
 impl Subject {
     /// All subjects.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::FloorDocumented,
         Self::FloorReplyStream,
         Self::OursRedis,
         Self::OursFred,
+        Self::FloorToOurs,
+        Self::FloorToPython,
         Self::RustToPython,
+        Self::PythonToFloor,
         Self::PythonToRust,
         Self::PythonToPython,
     ];
@@ -56,7 +65,10 @@ impl Subject {
             Self::FloorReplyStream => "floor-reply-stream",
             Self::OursRedis => "ours-redis",
             Self::OursFred => "ours-fred",
+            Self::FloorToOurs => "floor→ours",
+            Self::FloorToPython => "floor→python",
             Self::RustToPython => "rust→python",
+            Self::PythonToFloor => "python→floor",
             Self::PythonToRust => "python→rust",
             Self::PythonToPython => "python→python",
         }
@@ -77,18 +89,20 @@ impl Subject {
     pub(crate) fn caller(self) -> End {
         match self {
             Self::FloorDocumented => End::Floor(Layout::Documented),
-            Self::FloorReplyStream => End::Floor(Layout::ReplyStream),
+            Self::FloorReplyStream | Self::FloorToOurs => End::Floor(Layout::ReplyStream),
+            Self::FloorToPython => End::Floor(Layout::Python),
             Self::OursRedis | Self::RustToPython => End::Ours(Client::Redis),
             Self::OursFred => End::Ours(Client::Fred),
-            Self::PythonToRust | Self::PythonToPython => End::Python,
+            Self::PythonToFloor | Self::PythonToRust | Self::PythonToPython => End::Python,
         }
     }
 
     /// Who answers.
     pub(crate) fn processor(self) -> End {
         match self {
-            Self::RustToPython | Self::PythonToPython => End::Python,
-            Self::PythonToRust => End::Ours(Client::Redis),
+            Self::FloorToPython | Self::RustToPython | Self::PythonToPython => End::Python,
+            Self::PythonToFloor => End::Floor(Layout::Python),
+            Self::PythonToRust | Self::FloorToOurs => End::Ours(Client::Redis),
             other => other.caller(),
         }
     }

@@ -1,10 +1,11 @@
 //! Each answer in a key of its own, which the caller looks for.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::closed_loop::Tally;
 use crate::wire::floor::in_flight::InFlight;
-use crate::wire::floor::{finish, read_entries};
+use crate::wire::floor::{acknowledge, finish, read_entries};
 use crate::wire::payload::Values;
 use crate::wire::resp::{Commands, Connection};
 
@@ -13,7 +14,12 @@ use crate::wire::resp::{Commands, Connection};
 /// costs the server more than all the rest.
 const LOOKED_FOR: usize = 256;
 
-pub(super) fn call<F: FnMut()>(mut connection: Connection, mut in_flight: InFlight<F>) -> Tally {
+/// Looks for answers all the time, or after such a pause.
+pub(super) fn call<F: FnMut()>(
+    mut connection: Connection,
+    mut in_flight: InFlight<F>,
+    pause: Option<Duration>,
+) -> Tally {
     // The oldest first: the key that the answer will have, and the request's number.
     let mut unanswered: VecDeque<(Vec<u8>, u64)> = VecDeque::new();
     let mut missing = Vec::new();
@@ -22,6 +28,9 @@ pub(super) fn call<F: FnMut()>(mut connection: Connection, mut in_flight: InFlig
     let mut taken = Commands::default();
     let mut taken_count = 0;
     while in_flight.go_on() {
+        if let Some(pause) = pause {
+            std::thread::sleep(pause);
+        }
         added.clear();
         while let Some((request, values)) = in_flight.next() {
             body.clear();
@@ -74,7 +83,8 @@ pub(super) fn call<F: FnMut()>(mut connection: Connection, mut in_flight: InFlig
     in_flight.tally()
 }
 
-pub(super) fn process(mut connection: Connection, read: &Commands) -> ! {
+/// `acknowledges`: at once, which callers of the Python package would take for a loss.
+pub(super) fn process(mut connection: Connection, read: &Commands, acknowledges: bool) -> ! {
     connection.commands.encoded(read);
     let mut ids = Commands::default();
     let mut answers = Vec::new();
@@ -84,8 +94,10 @@ pub(super) fn process(mut connection: Connection, read: &Commands) -> ! {
             connection.text();
         }
         if !answers.is_empty() {
-            // XACK, XDEL
-            connection.number();
+            if acknowledges {
+                connection.number();
+            }
+            // XDEL
             connection.number();
         }
         ids.clear();
@@ -103,6 +115,9 @@ pub(super) fn process(mut connection: Connection, read: &Commands) -> ! {
             let json = serde_json::to_vec(sum).expect("numbers are JSON");
             let set = connection.commands.command(5).word(b"SET");
             set.word(id).word(&json).word(b"EX").word(b"600");
+        }
+        if acknowledges {
+            acknowledge(&mut connection.commands, answers.len(), &ids);
         }
         finish(&mut connection.commands, answers.len(), &ids, read);
     }

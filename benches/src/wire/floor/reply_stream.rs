@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::closed_loop::Tally;
 use crate::wire::floor::in_flight::InFlight;
-use crate::wire::floor::{finish, read_entries};
+use crate::wire::floor::{acknowledge, finish, read_entries};
 use crate::wire::payload::Values;
 use crate::wire::resp::{Commands, Connection};
 
@@ -16,9 +16,8 @@ const TRIM_EVERY: Duration = Duration::from_millis(100);
 /// One connection is enough: while nothing has been answered there is nothing to be sent.
 pub(super) fn call<F: FnMut()>(mut connection: Connection, mut in_flight: InFlight<F>) -> Tally {
     connection.ask(&format!("XADD {REPLY_STREAM} * made 1"));
-    connection
-        .commands
-        .line(&format!("EXPIRE {REPLY_STREAM} 60"));
+    let refresh = format!("EXPIRE {REPLY_STREAM} 60");
+    connection.commands.line(&refresh);
     connection.send();
     connection.number();
     let mut last = b"0".to_vec();
@@ -38,9 +37,10 @@ pub(super) fn call<F: FnMut()>(mut connection: Connection, mut in_flight: InFlig
             add.word(b"timeout_ms").word(b"100000");
             added += 1;
         }
-        let trim = trimmed.elapsed() >= TRIM_EVERY;
-        if trim {
+        let upkeep = trimmed.elapsed() >= TRIM_EVERY;
+        if upkeep {
             trimmed = Instant::now();
+            connection.commands.line(&refresh);
             let trim = connection.commands.command(4).word(b"XTRIM");
             trim.word(REPLY_STREAM.as_bytes())
                 .word(b"MINID")
@@ -56,7 +56,8 @@ pub(super) fn call<F: FnMut()>(mut connection: Connection, mut in_flight: InFlig
         for _ in 0..added {
             connection.text();
         }
-        if trim {
+        if upkeep {
+            connection.number();
             connection.number();
         }
         receive(&mut connection, &mut in_flight, &mut last);
@@ -79,8 +80,9 @@ fn receive<F: FnMut()>(
             let value = connection.text().unwrap_or_default();
             match (request, value) {
                 (Some(request), [b'+', json @ ..]) => in_flight.answered(request, json),
-                // The entry that made the stream.
-                _ => assert_eq!(value, b"1"),
+                // What else is there: the field that made the stream, those that tell of a batch.
+                (None, _) => {}
+                (Some(request), _) => panic!("the request {request} has failed"),
             }
         }
     });
@@ -139,6 +141,7 @@ pub(super) fn process(mut connection: Connection, read: &Commands) -> ! {
             add.word(b"XADD").word(&stream.key).word(b"NOMKSTREAM");
             add.word(b"*").encoded(&stream.fields);
         }
+        acknowledge(&mut connection.commands, count, &ids);
         finish(&mut connection.commands, count, &ids, read);
     }
 }
