@@ -73,7 +73,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (results, subject) in rows() {
         println!("{}", report::row(results, subject));
     }
-    println!("\n{}\n", report::idle_table(&idle));
+    if !idle.is_empty() {
+        println!("\n{}", report::idle_table(&idle));
+    }
+    println!();
     for verdict in aims::verdicts(&results, &idle) {
         println!("{verdict}");
     }

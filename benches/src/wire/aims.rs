@@ -256,6 +256,7 @@ const AIMS: &[Aim] = &[
 ];
 
 /// A line for each aim.
+#[must_use]
 pub fn verdicts(results: &[Results], idle: &[Idle]) -> Vec<String> {
     let loaded = AIMS.iter().map(|aim| aim.verdict(results));
     loaded.chain(idle_verdicts(idle)).collect()
