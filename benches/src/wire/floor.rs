@@ -69,6 +69,29 @@ impl Layout {
     }
 }
 
+/// Gathers `count` requests, and has the server take them in one step: a processor that waits would
+/// else be given the first one by itself, before the server has read the others.
+fn together(commands: &mut Commands, count: usize, gather: impl FnOnce(&mut Commands)) {
+    if count > 1 {
+        commands.line("MULTI");
+    }
+    gather(commands);
+    if count > 1 {
+        commands.line("EXEC");
+    }
+}
+
+/// Reads what the server says before the replies to these requests.
+fn read_together(connection: &mut Connection, count: usize) {
+    if count > 1 {
+        // OK, and QUEUED for each.
+        for _ in 0..=count {
+            connection.text();
+        }
+        assert_eq!(connection.list(), count);
+    }
+}
+
 /// Reads the entries that a read of one stream gives. `each` has an entry's id and number of fields,
 /// and reads these.
 fn read_entries(connection: &mut Connection, mut each: impl FnMut(&[u8], usize, &mut Connection)) {

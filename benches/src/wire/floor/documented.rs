@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::closed_loop::Tally;
 use crate::wire::floor::in_flight::InFlight;
-use crate::wire::floor::{acknowledge, finish, read_entries};
+use crate::wire::floor::{acknowledge, finish, read_entries, read_together, together};
 use crate::wire::payload::Values;
 use crate::wire::resp::{Commands, Connection};
 
@@ -32,14 +32,17 @@ pub(super) fn call<F: FnMut()>(
             std::thread::sleep(pause);
         }
         added.clear();
-        while let Some((request, values)) = in_flight.next() {
-            body.clear();
-            serde_json::to_writer(&mut body, &values).expect("numbers are JSON");
-            let add = connection.commands.command(5);
-            add.word(b"XADD").word(b"request").word(b"*");
-            add.word(b"body").word(&body);
-            added.push(request);
-        }
+        let unsent = in_flight.unsent();
+        together(&mut connection.commands, unsent, |commands| {
+            while let Some((request, values)) = in_flight.next() {
+                body.clear();
+                serde_json::to_writer(&mut body, &values).expect("numbers are JSON");
+                let add = commands.command(5);
+                add.word(b"XADD").word(b"request").word(b"*");
+                add.word(b"body").word(&body);
+                added.push(request);
+            }
+        });
         let delete = taken_count > 0;
         if delete {
             let delete = connection.commands.command(1 + taken_count).word(b"DEL");
@@ -56,6 +59,7 @@ pub(super) fn call<F: FnMut()>(
         }
         connection.send();
 
+        read_together(&mut connection, added.len());
         for request in &added {
             let id = connection.text().unwrap_or_default();
             unanswered.push_back((id.to_vec(), *request));

@@ -73,6 +73,11 @@ impl<F: FnMut()> InFlight<F> {
         true
     }
 
+    /// How many requests are to be sent.
+    pub(super) fn unsent(&self) -> usize {
+        self.idle.len()
+    }
+
     /// The next request that is to be sent: its number, which no other one has, and its body.
     pub(super) fn next(&mut self) -> Option<(u64, Values)> {
         let number = self.idle.pop()?;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::closed_loop::Tally;
 use crate::wire::floor::in_flight::InFlight;
-use crate::wire::floor::{acknowledge, finish, read_entries};
+use crate::wire::floor::{acknowledge, finish, read_entries, read_together, together};
 use crate::wire::payload::Values;
 use crate::wire::resp::{Commands, Connection};
 
@@ -24,19 +24,20 @@ pub(super) fn call<F: FnMut()>(mut connection: Connection, mut in_flight: InFlig
     let mut trimmed = Instant::now();
     let mut body = Vec::new();
     while in_flight.go_on() {
-        let mut added = 0;
-        while let Some((request, values)) = in_flight.next() {
-            body.clear();
-            serde_json::to_writer(&mut body, &values).expect("numbers are JSON");
-            let add = connection.commands.command(13);
-            add.word(b"XADD").word(b"request").word(b"*");
-            add.word(b"body").word(&body);
-            add.word(b"v").word(b"1");
-            add.word(b"reply_to").word(REPLY_STREAM.as_bytes());
-            add.word(b"idem").number(request);
-            add.word(b"timeout_ms").word(b"100000");
-            added += 1;
-        }
+        let added = in_flight.unsent();
+        together(&mut connection.commands, added, |commands| {
+            while let Some((request, values)) = in_flight.next() {
+                body.clear();
+                serde_json::to_writer(&mut body, &values).expect("numbers are JSON");
+                let add = commands.command(13);
+                add.word(b"XADD").word(b"request").word(b"*");
+                add.word(b"body").word(&body);
+                add.word(b"v").word(b"1");
+                add.word(b"reply_to").word(REPLY_STREAM.as_bytes());
+                add.word(b"idem").number(request);
+                add.word(b"timeout_ms").word(b"100000");
+            }
+        });
         let upkeep = trimmed.elapsed() >= TRIM_EVERY;
         if upkeep {
             trimmed = Instant::now();
@@ -53,6 +54,7 @@ pub(super) fn call<F: FnMut()>(mut connection: Connection, mut in_flight: InFlig
             .word(&last);
         connection.send();
 
+        read_together(&mut connection, added);
         for _ in 0..added {
             connection.text();
         }
