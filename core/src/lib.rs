@@ -146,6 +146,9 @@ mod any;
 mod backoff;
 mod batch;
 mod batcher;
+#[cfg(feature = "bench-internals")]
+#[doc(hidden)]
+pub mod bench;
 mod codec;
 mod coded;
 mod control;

@@ -93,6 +93,9 @@ compile_error!("dynamic-batcher-redis needs a client: enable `client-redis` or `
 
 mod admit;
 mod answer;
+#[cfg(feature = "bench-internals")]
+#[doc(hidden)]
+pub mod bench;
 mod caller;
 mod client;
 mod clock;
