@@ -262,21 +262,29 @@ pub fn verdicts(results: &[Results], idle: &[Idle]) -> Vec<String> {
     loaded.chain(idle_verdicts(idle)).collect()
 }
 
-/// Next to nothing is a thousandth of a processor.
-fn idle_verdicts(idle: &[Idle]) -> [String; 2] {
+/// Next to nothing is a thousandth of a processor, and no wake-up in most seconds.
+fn idle_verdicts(idle: &[Idle]) -> [String; 4] {
     let figures = |which: fn(&Idle) -> Option<f64>| {
         let of_each = idle.iter().map(|idle| (idle.subject.name(), which(idle)));
         let known = of_each.filter_map(|(name, figure)| Some((name, figure?)));
         known.collect::<Vec<_>>()
     };
-    let bound = Bound::AtMost(1_000.0);
-    let line = |end, which| {
-        let what = format!("idle {end}, µs of processor time in a second");
+    let line = |what, bound, which| {
+        let what = format!("{what} in a second");
         verdict(what, bound, Bound::None, &figures(which))
     };
+    let (time, wake_ups) = (Bound::AtMost(1_000.0), Bound::AtMost(1.0));
     [
-        line("batcher", |idle| idle.cpu[0]),
-        line("processor", |idle| idle.cpu[1]),
+        line("idle batcher, µs of processor time", time, |idle| {
+            idle.cpu[0]
+        }),
+        line("idle processor, µs of processor time", time, |idle| {
+            idle.cpu[1]
+        }),
+        line("idle batcher, wake-ups", wake_ups, |idle| idle.wake_ups[0]),
+        line("idle processor, wake-ups", wake_ups, |idle| {
+            idle.wake_ups[1]
+        }),
     ]
 }
 
