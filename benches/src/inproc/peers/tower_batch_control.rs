@@ -1,9 +1,9 @@
 //! `tower-batch-control`: a tower service that is given single requests, and is told when to flush.
 //!
 //! Its documentation and the example in its tests: the inner service keeps what it is given, and runs
-//! it when it is flushed, on another thread when it computes; `max_batches` "limits the number of
-//! batches in the queue, and the number of concurrently executing batches", so as many as it allows
-//! in the queue, or 1 where one may run at a time. A batch of 64 is flushed when it is full, anything
+//! it when it is flushed, on another thread when it computes; `max_batches` "is an upper bound on the
+//! number of batches in the queue, and the number of concurrently executing batches", so as many as
+//! its queue takes, or 1 where one may run at a time. A batch of 64 is flushed when it is full, anything
 //! less after `max_latency`, which cannot be switched off; zero is the least. Where its example boxes
 //! each answer and sends one result to all, here each caller has a oneshot, and nothing is boxed.
 
