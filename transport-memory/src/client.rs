@@ -1,6 +1,7 @@
 //! The caller's side: entering requests and waiting for their outcomes.
 
 use std::fmt;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -112,8 +113,7 @@ where
         Call {
             shared: self.shared(),
             meta,
-            request: Some(req),
-            state: CallState::Ended(None),
+            stage: Stage::New(req),
         }
     }
 
@@ -132,48 +132,95 @@ where
     }
 }
 
-/// One request on its way.
-enum CallState<Resp> {
+/// Asks for the outcome of a request that waits.
+fn poll_outcome<Req, Resp>(
+    slot: &Arc<Slot<Resp>>,
+    shared: &Arc<Shared<Req, Resp>>,
+    deadline: Instant,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Reply<Resp>>>
+where
+    Req: Send + 'static,
+    Resp: Send + 'static,
+{
+    if let Poll::Ready(outcome) = slot.poll(cx) {
+        return Poll::Ready(outcome);
+    }
+    match shared.ensure_timer(deadline) {
+        Ok(()) => Poll::Pending,
+        // Without a timer it could wait for ever.
+        Err(error) => {
+            shared.abandon([slot].into_iter());
+            Poll::Ready(Err(error))
+        }
+    }
+}
+
+/// The future of a call, kept small, as it is mostly allocated. Nothing in it is pinned.
+struct Call<'a, Req, Resp> {
+    shared: &'a Arc<Shared<Req, Resp>>,
+    meta: CallMeta,
+    stage: Stage<Req, Resp>,
+}
+
+enum Stage<Req, Resp> {
+    New(Req),
     Waiting(Arc<Slot<Resp>>),
-    /// `None` before it is sent, and once the outcome has been handed out.
+    Over,
+}
+
+impl<Req, Resp> Future for Call<'_, Req, Resp>
+where
+    Req: Send + 'static,
+    Resp: Send + 'static,
+{
+    type Output = Result<Reply<Resp>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let call = self.get_mut();
+        match mem::replace(&mut call.stage, Stage::Over) {
+            Stage::New(request) => {
+                let slot = call.shared.enter(request, call.meta, cx.waker())?;
+                // It has the waker already.
+                call.stage = Stage::Waiting(slot);
+                Poll::Pending
+            }
+            Stage::Waiting(slot) => {
+                let outcome = poll_outcome(&slot, call.shared, call.meta.deadline, cx);
+                if outcome.is_pending() {
+                    call.stage = Stage::Waiting(slot);
+                }
+                outcome
+            }
+            // A call is not polled after its outcome.
+            Stage::Over => Poll::Pending,
+        }
+    }
+}
+
+impl<Req, Resp> Unpin for Call<'_, Req, Resp> {}
+
+impl<Req, Resp> Drop for Call<'_, Req, Resp> {
+    fn drop(&mut self) {
+        if let Stage::Waiting(slot) = &self.stage {
+            self.shared.abandon([slot].into_iter());
+        }
+    }
+}
+
+/// One of many calls.
+enum OneOfMany<Resp> {
+    Waiting(Arc<Slot<Resp>>),
+    /// `None` once the outcome has been handed out.
     Ended(Option<Result<Reply<Resp>>>),
 }
 
-impl<Resp> CallState<Resp> {
+impl<Resp> OneOfMany<Resp> {
     fn new(entered: Result<Arc<Slot<Resp>>>) -> Self {
         match entered {
             Ok(slot) => Self::Waiting(slot),
             Err(refused) => Self::Ended(Some(Err(refused))),
         }
-    }
-
-    /// Whether the request has ended.
-    fn poll<Req>(
-        &mut self,
-        shared: &Arc<Shared<Req, Resp>>,
-        deadline: Instant,
-        cx: &mut Context<'_>,
-    ) -> bool
-    where
-        Req: Send + 'static,
-        Resp: Send + 'static,
-    {
-        let Self::Waiting(slot) = self else {
-            return true;
-        };
-        let outcome = match slot.poll(cx) {
-            Poll::Ready(outcome) => outcome,
-            Poll::Pending => match shared.ensure_timer(deadline) {
-                Ok(()) => return false,
-                // Without a timer it could wait for ever.
-                Err(error) => {
-                    shared.abandon([&*slot].into_iter());
-                    Err(error)
-                }
-            },
-        };
-        *self = Self::Ended(Some(outcome));
-        true
     }
 
     fn waiting(&self) -> Option<&Arc<Slot<Resp>>> {
@@ -191,47 +238,6 @@ impl<Resp> CallState<Resp> {
     }
 }
 
-/// The future of a call. Nothing in it is pinned.
-struct Call<'a, Req, Resp> {
-    shared: &'a Arc<Shared<Req, Resp>>,
-    meta: CallMeta,
-    /// `None` once it is sent.
-    request: Option<Req>,
-    state: CallState<Resp>,
-}
-
-impl<Req, Resp> Future for Call<'_, Req, Resp>
-where
-    Req: Send + 'static,
-    Resp: Send + 'static,
-{
-    type Output = Result<Reply<Resp>>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let call = self.get_mut();
-        if let Some(request) = call.request.take() {
-            let entered = call.shared.enter(request, call.meta, cx.waker());
-            call.state = CallState::new(entered);
-            // Its slot has the waker already.
-            if call.state.waiting().is_some() {
-                return Poll::Pending;
-            }
-        }
-        call.state.poll(call.shared, call.meta.deadline, cx);
-        call.state.take().map_or(Poll::Pending, Poll::Ready)
-    }
-}
-
-impl<Req, Resp> Unpin for Call<'_, Req, Resp> {}
-
-impl<Req, Resp> Drop for Call<'_, Req, Resp> {
-    fn drop(&mut self) {
-        if let Some(slot) = self.state.waiting() {
-            self.shared.abandon([slot].into_iter());
-        }
-    }
-}
-
 /// The future of many calls, which are looked at in order: only the first that still waits has the
 /// waker, so that the whole costs one wake-up a batch or so, and one look at each.
 struct CallMany<'a, Req, Resp> {
@@ -239,7 +245,7 @@ struct CallMany<'a, Req, Resp> {
     meta: CallMeta,
     /// `None` once they are sent.
     requests: Option<Vec<Req>>,
-    calls: Vec<CallState<Resp>>,
+    calls: Vec<OneOfMany<Resp>>,
     first_waiting: usize,
 }
 
@@ -254,15 +260,18 @@ where
         let many = self.get_mut();
         if let Some(requests) = many.requests.take() {
             let entered = many.shared.enter_many(requests, many.meta);
-            many.calls = entered.into_iter().map(CallState::new).collect();
+            many.calls = entered.into_iter().map(OneOfMany::new).collect();
         }
         while let Some(call) = many.calls.get_mut(many.first_waiting) {
-            if !call.poll(many.shared, many.meta.deadline, cx) {
-                return Poll::Pending;
+            if let Some(slot) = call.waiting() {
+                match poll_outcome(slot, many.shared, many.meta.deadline, cx) {
+                    Poll::Ready(outcome) => *call = OneOfMany::Ended(Some(outcome)),
+                    Poll::Pending => return Poll::Pending,
+                }
             }
             many.first_waiting += 1;
         }
-        Poll::Ready(many.calls.iter_mut().filter_map(CallState::take).collect())
+        Poll::Ready(many.calls.iter_mut().filter_map(OneOfMany::take).collect())
     }
 }
 
@@ -270,7 +279,7 @@ impl<Req, Resp> Unpin for CallMany<'_, Req, Resp> {}
 
 impl<Req, Resp> Drop for CallMany<'_, Req, Resp> {
     fn drop(&mut self) {
-        let mut waiting = self.calls.iter().filter_map(CallState::waiting).peekable();
+        let mut waiting = self.calls.iter().filter_map(OneOfMany::waiting).peekable();
         if waiting.peek().is_some() {
             self.shared.abandon(waiting);
         }

@@ -159,7 +159,7 @@ impl<Req, Resp> Shared<Req, Resp> {
             (expired, queue.timers.armed(runtime))
         };
         for (slot, error) in expired.delivered {
-            if slot.complete(Err(error)) {
+            if slot.fail(error) {
                 self.gone_delivered.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -170,7 +170,7 @@ impl<Req, Resp> Shared<Req, Resp> {
         };
         for Queued { slot, .. } in expired.queued {
             let queued = now.saturating_duration_since(slot.meta.enqueued);
-            slot.complete(Err(Error::timeout(queued, false, detail)));
+            slot.fail(Error::timeout(queued, false, detail));
         }
         next
     }
@@ -189,10 +189,8 @@ impl<Req, Resp> Shared<Req, Resp> {
     pub(crate) fn detach(&self) {
         let waiting = self.lock().detach();
         for Queued { slot, .. } in waiting {
-            slot.complete(Err(Error::new(
-                ErrorKind::Closed,
-                "the last processor has gone and this request had not been started",
-            )));
+            let detail = "the last processor has gone and this request had not been started";
+            slot.fail(Error::new(ErrorKind::Closed, detail));
         }
     }
 

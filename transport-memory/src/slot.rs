@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use dynamic_batcher::{CallMeta, Reply, Result};
+use dynamic_batcher::{CallMeta, Error, ItemInfo, Reply, Result};
 
 /// Shared by the call and whoever may end it: the processor, the timer, the end of the transport.
 /// The first outcome counts.
@@ -26,7 +26,8 @@ const NOT_STARTED: u64 = u64::MAX;
 
 enum State<Resp> {
     Waiting(Waker),
-    Done(Result<Reply<Resp>>),
+    /// The info in a box: it is seldom asked for, and would double the slot.
+    Done(Result<Resp>, Option<Box<ItemInfo>>),
     /// The call has its outcome, or is gone.
     Over,
 }
@@ -68,7 +69,10 @@ impl<Resp> Slot<Resp> {
                 Poll::Pending
             }
             _ => match mem::replace(&mut *state, State::Over) {
-                State::Done(outcome) => Poll::Ready(outcome),
+                State::Done(outcome, info) => {
+                    let info = info.map(|info| *info);
+                    Poll::Ready(outcome.map(|response| Reply::new(response, info)))
+                }
                 // A call is not polled after its outcome.
                 _ => Poll::Pending,
             },
@@ -76,17 +80,22 @@ impl<Resp> Slot<Resp> {
     }
 
     /// Ends the call. False if it had ended before, or nobody waits any more.
-    pub(crate) fn complete(&self, outcome: Result<Reply<Resp>>) -> bool {
+    pub(crate) fn complete(&self, outcome: Result<Resp>, info: Option<ItemInfo>) -> bool {
         let mut state = self.lock();
         if !matches!(*state, State::Waiting { .. }) {
             return false;
         }
-        let before = mem::replace(&mut *state, State::Done(outcome));
+        let before = mem::replace(&mut *state, State::Done(outcome, info.map(Box::new)));
         drop(state);
         if let State::Waiting(call) = before {
             call.wake();
         }
         true
+    }
+
+    /// Ends the call with an error. False if nobody waits any more.
+    pub(crate) fn fail(&self, error: Error) -> bool {
+        self.complete(Err(error), None)
     }
 
     /// The call is gone. What it leaves is handed out, to be dropped where no lock is held: the
@@ -109,7 +118,7 @@ impl<Resp> Slot<Resp> {
     pub(crate) fn wake(&self) {
         let call = match &*self.lock() {
             State::Waiting(call) => call.clone(),
-            State::Done(_) | State::Over => return,
+            State::Done(..) | State::Over => return,
         };
         call.wake();
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use dynamic_batcher::{
-    Answer, BatchInfo, Consumer, Delivery, Error, ErrorKind, ItemInfo, Reply, Result, Source,
+    Answer, BatchInfo, Consumer, Delivery, Error, ErrorKind, ItemInfo, Result, Source,
 };
 
 use crate::client::MemoryTransport;
@@ -118,7 +118,7 @@ impl<Req, Resp> MemoryConsumer<Req, Resp> {
                 }
                 _ => None,
             };
-            if !slot.complete(outcome.map(|response| Reply::new(response, info))) {
+            if !slot.complete(outcome, info) {
                 self.0.forget_gone();
             }
         }
@@ -195,7 +195,7 @@ impl<Req, Resp> Drop for MemoryTicket<Req, Resp> {
             ErrorKind::Closed
         };
         let error = Error::new(kind, "its processor went away before it had answered");
-        if !slot.complete(Err(error)) {
+        if !slot.fail(error) {
             shared.forget_gone();
         }
     }
