@@ -30,26 +30,32 @@ pub fn measure(
 ) -> Result<[Results; 2], Box<dyn Error>> {
     let mut ends = Workload::TENTHS.map(Results::new);
     let [workload, _] = Workload::TENTHS;
-    for &subject in workload.subjects {
-        let End::Ours(client) = subject.caller() else {
-            continue;
-        };
-        progress(&format!("{} requests, {}", effort.long, subject.name()));
-        let server = RedisServer::start(None);
-        let port = server.port();
-        let processors = Processors::start(subject, workload, port, threads)?;
-        let probe = || Probe::new(port, std::process::id(), processors.ids());
-        let mut probes = [probe(), probe()];
-        let mut edges = 0;
-        let look = || {
-            probes[edges / 2].look();
-            edges += 1;
-        };
-        let call = rust::call_long(client, port, effort.long, workload.callers, look);
-        let tallies = rust::runtime(threads)?.block_on(call)?;
-        for ((results, tally), probe) in ends.iter_mut().zip(tallies).zip(probes) {
-            let round = Round::new(tally, &probe.cost(), workload.processors);
-            results.add(subject, round);
+    for round in 1..=effort.long_rounds {
+        for &subject in workload.subjects {
+            let End::Ours(client) = subject.caller() else {
+                continue;
+            };
+            let (of, name) = (effort.long_rounds, subject.name());
+            progress(&format!(
+                "round {round} of {of}: {} requests, {name}",
+                effort.long
+            ));
+            let server = RedisServer::start(None);
+            let port = server.port();
+            let processors = Processors::start(subject, workload, port, threads)?;
+            let probe = || Probe::new(port, std::process::id(), processors.ids());
+            let mut probes = [probe(), probe()];
+            let mut edges = 0;
+            let look = || {
+                probes[edges / 2].look();
+                edges += 1;
+            };
+            let call = rust::call_long(client, port, effort.long, workload.callers, look);
+            let tallies = rust::runtime(threads)?.block_on(call)?;
+            for ((results, tally), probe) in ends.iter_mut().zip(tallies).zip(probes) {
+                let round = Round::new(tally, &probe.cost(), workload.processors);
+                results.add(subject, round);
+            }
         }
     }
     Ok(ends)

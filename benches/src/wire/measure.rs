@@ -21,19 +21,21 @@ pub struct Effort {
     rust: Spell,
     /// Where Python takes part, which answers a hundredth as many requests in the same time.
     python: Spell,
-    /// How many requests a long run has.
+    /// How many requests a long run has, and how many such runs there are.
     pub(crate) long: u64,
+    pub(crate) long_rounds: usize,
     /// With nothing to do.
     pub(crate) idle: Spell,
 }
 
 impl Effort {
-    /// Enough for figures to go by: some nine minutes.
+    /// Enough for figures to go by: some ten minutes.
     pub const FULL: Self = Self {
         rounds: 5,
         rust: spell(300, 1_000),
         python: spell(1_000, 3_000),
         long: 1_000_000,
+        long_rounds: 3,
         idle: spell(1_000, 10_000),
     };
     /// Enough to see that everything runs: less than a minute.
@@ -42,6 +44,7 @@ impl Effort {
         rust: spell(100, 300),
         python: spell(500, 1_000),
         long: 50_000,
+        long_rounds: 1,
         idle: spell(300, 1_000),
     };
 }
