@@ -134,6 +134,7 @@
 //! | feature | what | default |
 //! |---|---|---|
 //! | `json` | the `Json` codec, for transports that carry bytes | no |
+//! | `tower` | a [`Batcher`] is a `tower::Service` | no |
 //!
 //! # Your own transport
 //!
@@ -164,6 +165,8 @@ mod observer;
 mod policy;
 mod processor;
 mod run;
+#[cfg(feature = "tower")]
+mod service;
 mod slots;
 mod spawn;
 mod status;

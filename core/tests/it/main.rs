@@ -1,0 +1,4 @@
+//! What the crate's features promise, on the in-process transport.
+
+#[cfg(feature = "tower")]
+mod tower;
