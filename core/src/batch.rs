@@ -2,7 +2,6 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +13,13 @@ use crate::handler::{BatchContext, Outputs};
 use crate::held::Gone;
 use crate::isolate::Ran;
 use crate::meta::{BatchId, BatchInfo, CallMeta, CloseReason};
-use crate::observer::{BatchReport, NotRun, Observer};
+use crate::observer::{BatchReport, BatchStart, Load, NotRun, Observer};
 use crate::status::Counts;
-use crate::transport::Answer;
+use crate::transport::{Answer, Delivery};
+
+/// The shortest time between two reports of what waits and runs: gauges are looked at now and then,
+/// and batches come by the ten thousand.
+const LOAD_REST: Duration = Duration::from_millis(10);
 
 /// A batch that is about to run.
 pub(crate) struct OpenBatch<Req, T> {
@@ -41,6 +44,8 @@ pub(crate) struct Books<'a> {
     counts: &'a Counts,
     processor: u32,
     batches: u64,
+    /// When the observer was last told what waits and runs.
+    load_told: Option<Instant>,
 }
 
 impl<'a> Books<'a> {
@@ -53,11 +58,16 @@ impl<'a> Books<'a> {
             counts,
             processor: (drawn >> 32) as u32,
             batches: 0,
+            load_told: None,
         }
     }
 
     pub(crate) fn set_observer(&mut self, observer: Option<Arc<dyn Observer>>) {
         self.observer = observer;
+    }
+
+    pub(crate) fn observer(&self) -> Option<&Arc<dyn Observer>> {
+        self.observer.as_ref()
     }
 
     pub(crate) fn nothing_runs(&self) -> bool {
@@ -119,7 +129,7 @@ impl<'a> Books<'a> {
         let info = BatchInfo::new(context.id(), size, reason, took);
 
         let started = context.started();
-        let each = tickets.into_iter().zip(context.into_items());
+        let each = tickets.into_iter().zip(context.items());
         let answers: Vec<_> = match ran.outputs {
             Outputs::All(responses) => {
                 let outcomes = responses.into_iter().map(Ok);
@@ -134,6 +144,7 @@ impl<'a> Books<'a> {
         self.tell(|observer| {
             observer.batch_ended(&BatchReport {
                 info: &info,
+                context: &context,
                 error: ran.error,
                 reruns: ran.reruns,
                 failed,
@@ -159,13 +170,65 @@ impl<'a> Books<'a> {
         self.tell(|observer| (0..count).for_each(|_| observer.not_run(reason)));
     }
 
-    /// An observer that panics loses what it was told, and nobody else loses anything.
-    fn tell(&self, tell: impl FnOnce(&dyn Observer)) {
-        let Some(observer) = self.observer.as_deref() else {
+    /// Tells of what was read and had been delivered before.
+    pub(crate) fn read<Req, T>(&self, found: &[Delivery<Req, T>]) {
+        self.tell(|observer| {
+            let again = found.iter().filter(|delivery| delivery.meta.attempt > 1);
+            match again.count() {
+                0 => {}
+                again => observer.redelivered(again),
+            }
+        });
+    }
+
+    /// Tells of a batch that starts.
+    pub(crate) fn started<Req, T>(
+        &self,
+        batch: &OpenBatch<Req, T>,
+        batch_size: usize,
+        gathered: Duration,
+    ) {
+        self.tell(|observer| {
+            observer.batch_started(&BatchStart {
+                context: &batch.context,
+                reason: batch.reason,
+                batch_size,
+                gathered,
+            });
+        });
+    }
+
+    /// Tells what waits, how much and since when, and what runs: not again and again within
+    /// [`LOAD_REST`], but always when it is nothing.
+    pub(crate) fn load(
+        &mut self,
+        now: Instant,
+        waiting: impl FnOnce() -> (usize, Option<Instant>),
+    ) {
+        let Some(observer) = &self.observer else {
             return;
         };
-        if catch_unwind(AssertUnwindSafe(|| tell(observer))).is_err() {
-            tracing::error!("the policy's observer panicked");
+        let rests_until = self.load_told.map(|told| told + LOAD_REST);
+        let rests = rests_until.is_some_and(|rest| now < rest);
+        if rests && !self.nothing_runs() {
+            return;
+        }
+        let (waiting, oldest) = waiting();
+        if rests && oldest.is_some() {
+            return;
+        }
+        self.load_told = Some(now);
+        let load = Load {
+            waiting,
+            oldest: oldest.map_or(Duration::ZERO, |sent| now.saturating_duration_since(sent)),
+            batches: self.counts.running_batches.get(),
+        };
+        observer.tell(|observer| observer.load(&load));
+    }
+
+    fn tell(&self, tell: impl FnOnce(&dyn Observer)) {
+        if let Some(observer) = &self.observer {
+            observer.tell(tell);
         }
     }
 
@@ -193,11 +256,12 @@ impl Drop for Books<'_> {
     /// The processor's future may be dropped where it stands.
     fn drop(&mut self) {
         self.give_up_running();
+        self.load(Instant::now(), || (0, None));
     }
 }
 
-fn answers<Resp, T>(
-    each: impl Iterator<Item = (T, CallMeta)>,
+fn answers<'a, Resp, T>(
+    each: impl Iterator<Item = (T, &'a CallMeta)>,
     started: Instant,
     outcomes: impl Iterator<Item = Result<Resp>>,
 ) -> impl Iterator<Item = Answer<Resp, T>> {

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use crate::any::AnyTransport;
+use crate::calls::Told;
 use crate::error::Result;
 use crate::meta::{CallMeta, Reply};
 use crate::transport::Transport;
@@ -45,6 +46,7 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(100);
 pub struct Batcher<Req, Resp, T = AnyTransport<Req, Resp>> {
     transport: T,
     timeout: Duration,
+    pub(crate) told: Told,
     types: PhantomData<fn(Req) -> Resp>,
 }
 
@@ -78,6 +80,7 @@ impl<Req, Resp, T: Transport<Req, Resp>> Batcher<Req, Resp, T> {
         Self {
             transport,
             timeout: DEFAULT_TIMEOUT,
+            told: Told::default(),
             types: PhantomData,
         }
     }
@@ -131,7 +134,10 @@ impl<Req, Resp, T: Transport<Req, Resp>> Batcher<Req, Resp, T> {
     /// # }
     /// ```
     pub async fn send_with(&self, req: Req, options: SendOptions) -> Result<Resp> {
-        Ok(self.transport.call(req, self.meta(options)).await?.value)
+        let open = self.told.open(1);
+        let outcome = self.transport.call(req, self.meta(options)).await;
+        open.ended(outcome.as_ref().err());
+        Ok(outcome?.value)
     }
 
     /// Sends one request and gives, beside the response, the batch that it came from.
@@ -144,9 +150,11 @@ impl<Req, Resp, T: Transport<Req, Resp>> Batcher<Req, Resp, T> {
     ///
     /// Dropping the future abandons the request.
     pub async fn send_for_reply(&self, req: Req, options: SendOptions) -> Result<Reply<Resp>> {
-        self.transport
-            .call(req, self.meta(options).with_info())
-            .await
+        let open = self.told.open(1);
+        let meta = self.meta(options).with_info();
+        let outcome = self.transport.call(req, meta).await;
+        open.ended(outcome.as_ref().err());
+        outcome
     }
 
     /// Sends many requests as one future: results come in the order of the requests, each item
@@ -186,8 +194,11 @@ impl<Req, Resp, T: Transport<Req, Resp>> Batcher<Req, Resp, T> {
         Req: Send,
         Resp: Send,
     {
+        let open = self.told.open(reqs.len());
         let meta = self.meta(SendOptions::default());
-        let replies = self.transport.call_many(reqs, meta).await.into_iter();
+        let outcomes = self.transport.call_many(reqs, meta).await;
+        open.ended(outcomes.iter().filter_map(|outcome| outcome.as_ref().err()));
+        let replies = outcomes.into_iter();
         replies.map(|reply| Ok(reply?.value)).collect()
     }
 
@@ -205,9 +216,11 @@ impl<Req, Resp, T: Transport<Req, Resp>> Batcher<Req, Resp, T> {
         Req: Send,
         Resp: Send,
     {
-        self.transport
-            .call_many(reqs, self.meta(options).with_info())
-            .await
+        let open = self.told.open(reqs.len());
+        let meta = self.meta(options).with_info();
+        let outcomes = self.transport.call_many(reqs, meta).await;
+        open.ended(outcomes.iter().filter_map(|outcome| outcome.as_ref().err()));
+        outcomes
     }
 
     fn meta(&self, options: SendOptions) -> CallMeta {
@@ -220,6 +233,7 @@ impl<Req, Resp, T: Clone> Clone for Batcher<Req, Resp, T> {
         Self {
             transport: self.transport.clone(),
             timeout: self.timeout,
+            told: self.told.clone(),
             types: PhantomData,
         }
     }

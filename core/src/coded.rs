@@ -141,6 +141,10 @@ where
         self.inner.is_abandoned(&ticket.inner)
     }
 
+    fn queued(&self) -> usize {
+        self.inner.queued()
+    }
+
     fn start<'a>(&self, tickets: impl Iterator<Item = &'a Self::Ticket>, at: Instant) {
         self.inner.start(tickets.map(|ticket| &ticket.inner), at);
     }

@@ -172,6 +172,10 @@ impl<T> Former<T> {
         self.open.drain(..size)
     }
 
+    pub(crate) fn batch_size(&self) -> usize {
+        self.batch_size
+    }
+
     /// Takes everything, to give it back.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Item<T>> {
         self.oldest = None;

@@ -167,8 +167,8 @@ impl BatchContext {
         self.items.iter().all(|meta| meta.deadline <= now)
     }
 
-    pub(crate) fn into_items(self) -> Vec<CallMeta> {
-        self.items
+    pub(crate) fn items(&self) -> &[CallMeta] {
+        &self.items
     }
 
     /// The batch's identity, the same that its callers see.

@@ -1,10 +1,12 @@
 //! What a processor has read and not started, and how it is given back.
 
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::time::{Instant, timeout_at};
 
+use crate::batch::Books;
 use crate::former::{Former, Item};
 use crate::observer::NotRun;
 use crate::policy::BatchPolicy;
@@ -20,6 +22,9 @@ pub(crate) struct Held<'a, Req, Resp, C: Consumer<Req, Resp>> {
     consumer: &'a C,
     counts: &'a Counts,
     pub(crate) former: Former<(Req, C::Ticket)>,
+    /// Since when anything waits, where somebody wants to know.
+    opened: Option<Instant>,
+    is_observed: bool,
     responses: PhantomData<fn() -> Resp>,
 }
 
@@ -29,8 +34,16 @@ impl<'a, Req, Resp, C: Consumer<Req, Resp>> Held<'a, Req, Resp, C> {
             consumer,
             counts,
             former: Former::new(policy),
+            opened: None,
+            is_observed: policy.observer.is_some(),
             responses: PhantomData,
         }
+    }
+
+    /// Goes on by another policy.
+    pub(crate) fn reconfigure(&mut self, policy: &BatchPolicy) {
+        self.former.reconfigure(policy);
+        self.is_observed = policy.observer.is_some();
     }
 
     /// Notes for the processor's status what waits.
@@ -62,14 +75,41 @@ impl<'a, Req, Resp, C: Consumer<Req, Resp>> Held<'a, Req, Resp, C> {
                 }
             }
         }
+        if self.is_observed && self.opened.is_none() && !self.former.is_empty() {
+            self.opened = Some(Instant::now());
+        }
         undecodable
+    }
+
+    /// How long the batch was open that has been taken `now`.
+    pub(crate) fn gathered(&mut self, now: Instant) -> Duration {
+        let opened = self.opened.take();
+        if self.is_observed && !self.former.is_empty() {
+            self.opened = Some(now);
+        }
+        opened.map_or(Duration::ZERO, |opened| {
+            now.saturating_duration_since(opened)
+        })
+    }
+
+    /// Tells what waits.
+    pub(crate) fn tell_load(&self, books: &mut Books<'_>, now: Instant) {
+        let former = &self.former;
+        books.load(now, || {
+            (former.len() + self.consumer.queued(), former.oldest())
+        });
     }
 
     /// Takes out what must not run any more.
     pub(crate) fn remove_gone(&mut self, now: Instant) -> Vec<Gone<Req, C::Ticket>> {
         let consumer = self.consumer;
-        self.former
-            .remove_gone(now, |(_, ticket)| consumer.is_abandoned(ticket))
+        let gone = self
+            .former
+            .remove_gone(now, |(_, ticket)| consumer.is_abandoned(ticket));
+        if self.former.is_empty() {
+            self.opened = None;
+        }
+        gone
     }
 
     /// Gives back what waits, if the transport takes it in time.

@@ -134,6 +134,7 @@
 //! | feature | what | default |
 //! |---|---|---|
 //! | `json` | the `Json` codec, for transports that carry bytes | no |
+//! | `metrics` | the module `telemetry`: an [`Observer`] that counts and times through the facade `metrics`; and one for a [`Batcher`] | no |
 //! | `tower` | a [`Batcher`] is a `tower::Service` | no |
 //!
 //! # Your own transport
@@ -150,6 +151,8 @@ mod batcher;
 #[cfg(feature = "bench-internals")]
 #[doc(hidden)]
 pub mod bench;
+#[cfg_attr(not(feature = "metrics"), path = "calls/untold.rs")]
+mod calls;
 mod codec;
 mod coded;
 mod control;
@@ -170,6 +173,8 @@ mod service;
 mod slots;
 mod spawn;
 mod status;
+#[cfg(feature = "metrics")]
+pub mod telemetry;
 mod transport;
 mod warm_up;
 mod window;
@@ -186,7 +191,7 @@ pub use control::Phase;
 pub use error::{BoxError, Error, ErrorKind, Result};
 pub use handler::{BatchContext, Handler, IntoOutcome, Later, Now, Outcome};
 pub use meta::{BatchId, BatchInfo, CallMeta, CloseReason, ItemInfo, Reply};
-pub use observer::{BatchReport, NotRun, Observer};
+pub use observer::{BatchReport, BatchStart, CallFailure, Load, NotRun, Observer};
 pub use policy::{BatchPolicy, OnBatchError, ProcessorPolicy, WhenIdle};
 pub use processor::{BatchProcessor, DrainReport, ProcessorTask};
 pub use status::{ProcessorStatus, Totals};

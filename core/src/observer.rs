@@ -1,15 +1,23 @@
-//! The one seam for counters: what a processor tells of its batches.
+//! The one seam for counters: what processors, callers and transports tell of their work.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::error::ErrorKind;
-use crate::meta::BatchInfo;
+use crate::error::{Error, ErrorKind};
+use crate::handler::BatchContext;
+use crate::meta::{BatchInfo, CloseReason};
 
-/// Is told what a processor does; every method's default does nothing.
+/// Is told what a processor does, which calls fail, and what a transport does; every method's default
+/// does nothing.
 ///
-/// Called on the processor's own task, so an implementation must be quick and must not block.
-/// Pass it with [`BatchPolicy::observer`](crate::BatchPolicy::observer).
+/// A processor tells the observer of its [policy](crate::BatchPolicy::observer), a batcher its own
+/// (`Batcher::observer`, with the feature `metrics`), and a transport with a server the one that it
+/// was given. All of them may be the same.
+///
+/// Called on the task of whoever tells, so an implementation must be quick and must not block.
+/// Without one, nothing is counted or timed.
 ///
 /// # Examples
 ///
@@ -39,23 +47,106 @@ use crate::meta::BatchInfo;
 /// # }
 /// ```
 pub trait Observer: Send + Sync + 'static {
-    /// A batch has ended, in whatever way; its answers are about to be sent.
-    fn batch_ended(&self, _report: &BatchReport<'_>) {}
+    /// A processor has read so many requests that had been delivered before.
+    fn redelivered(&self, _requests: usize) {}
 
     /// A request was ended, or skipped, without having run: its deadline passed, its caller was
     /// gone, or it could not be decoded.
     fn not_run(&self, _reason: NotRun) {}
+
+    /// A batch was closed and is about to run.
+    fn batch_started(&self, _start: &BatchStart<'_>) {}
+
+    /// A batch has ended, in whatever way; its answers are about to be sent.
+    fn batch_ended(&self, _report: &BatchReport<'_>) {}
+
+    /// The answers of a batch were taken by the transport, or given up by it, so long after the
+    /// handler had ended.
+    fn replied(&self, _took: Duration) {}
+
+    /// What a processor has before it: told when a batch starts or has ended, at most once in 10 ms;
+    /// every second while requests wait or run, though not while a closure holds the processor's
+    /// task; and always when there is nothing any more.
+    fn load(&self, _load: &Load) {}
+
+    /// A call of a batcher has ended without a response.
+    fn call_failed(&self, _failure: CallFailure<'_>) {}
+
+    /// So many requests were given up by the transport and kept as dead letters.
+    fn dead_letters(&self, _requests: usize) {}
+
+    /// So many answers came for requests that had ended before, and were dropped.
+    fn duplicates_dropped(&self, _answers: usize) {}
+
+    /// So many commands were sent to the transport's server.
+    fn commands_sent(&self, _commands: usize) {}
 }
 
 /// One observer can be told by several processors.
 impl<O: Observer + ?Sized> Observer for Arc<O> {
-    fn batch_ended(&self, report: &BatchReport<'_>) {
-        O::batch_ended(self, report);
+    fn redelivered(&self, requests: usize) {
+        O::redelivered(self, requests);
     }
 
     fn not_run(&self, reason: NotRun) {
         O::not_run(self, reason);
     }
+
+    fn batch_started(&self, start: &BatchStart<'_>) {
+        O::batch_started(self, start);
+    }
+
+    fn batch_ended(&self, report: &BatchReport<'_>) {
+        O::batch_ended(self, report);
+    }
+
+    fn replied(&self, took: Duration) {
+        O::replied(self, took);
+    }
+
+    fn load(&self, load: &Load) {
+        O::load(self, load);
+    }
+
+    fn call_failed(&self, failure: CallFailure<'_>) {
+        O::call_failed(self, failure);
+    }
+
+    fn dead_letters(&self, requests: usize) {
+        O::dead_letters(self, requests);
+    }
+
+    fn duplicates_dropped(&self, answers: usize) {
+        O::duplicates_dropped(self, answers);
+    }
+
+    fn commands_sent(&self, commands: usize) {
+        O::commands_sent(self, commands);
+    }
+}
+
+impl dyn Observer {
+    /// Has an observer told, for authors of transports: one that panics loses what it was told
+    /// (a `tracing` error says so), and nobody else loses anything.
+    pub fn tell(&self, tell: impl FnOnce(&Self)) {
+        if catch_unwind(AssertUnwindSafe(|| tell(self))).is_err() {
+            tracing::error!("an observer panicked");
+        }
+    }
+}
+
+/// A batch that is about to run.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct BatchStart<'a> {
+    /// Its requests, without their payloads: how many, how long each was queued.
+    pub context: &'a BatchContext,
+    /// Why it was closed.
+    pub reason: CloseReason,
+    /// The most requests that it might have held.
+    pub batch_size: usize,
+    /// How long it was open: since the processor read the first request that waited.
+    pub gathered: Duration,
 }
 
 /// How one batch ended.
@@ -64,6 +155,8 @@ impl<O: Observer + ?Sized> Observer for Arc<O> {
 pub struct BatchReport<'a> {
     /// The batch.
     pub info: &'a BatchInfo,
+    /// Its requests, as when it started.
+    pub context: &'a BatchContext,
     /// What failed the whole batch, if anything did. Its requests may have been answered all the
     /// same, by `reruns`.
     pub error: Option<ErrorKind>,
@@ -84,6 +177,30 @@ pub enum NotRun {
     Abandoned,
     /// It could not be decoded.
     Undecodable,
+}
+
+/// What a processor has before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Load {
+    /// Requests that wait: those that the processor has read and not started, and those in the
+    /// transport's queue, where the transport [knows](crate::Consumer::queued).
+    pub waiting: usize,
+    /// How long the longest of those that the processor has read has been queued; zero when it has
+    /// none. As a processor reads as long as it has room, none waits longer.
+    pub oldest: Duration,
+    /// Batches that run.
+    pub batches: usize,
+}
+
+/// How a call ended for its caller that had no response.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum CallFailure<'a> {
+    /// With an error, its processor's too.
+    Error(&'a Error),
+    /// Its future was dropped.
+    Abandoned,
 }
 
 impl fmt::Debug for dyn Observer {

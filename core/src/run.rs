@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, timeout_at};
 
 use crate::backoff::Backoff;
 use crate::batch::{Books, OpenBatch, RunBatch};
@@ -19,7 +19,7 @@ use crate::held::Held;
 use crate::instance::Instance;
 use crate::isolate;
 use crate::meta::{BatchInfo, CloseReason};
-use crate::observer::NotRun;
+use crate::observer::{NotRun, Observer};
 use crate::policy::{ProcessorPolicy, RunPolicy};
 use crate::slots::Slots;
 use crate::transport::{Answer, Consumer, Delivery};
@@ -35,6 +35,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 /// Of a drain's time, what is kept for giving back and leaving: a tenth, and no more than this.
 const LEAVE_SHARE: Duration = Duration::from_millis(100);
+/// How often an observer is told what waits, while nothing else happens.
+const LOAD_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs a processor to its end, and leaves its source in good order.
 pub(crate) async fn run<Req, Resp, C, I>(
@@ -85,6 +87,7 @@ where
     let mut reads = Slots::new();
     let mut window = WindowTimer::default();
     let mut end = WindowTimer::default();
+    let mut load_ticks = books.observer().map(|_| load_ticks());
 
     // Replies that a slow transport has not taken yet, beyond which nothing is read or started.
     let most_replies = instances.len() + 1;
@@ -118,8 +121,11 @@ where
                     cut_short,
                 } = attended;
                 if let Some(batch) = batch {
+                    let ended = batch.context.started() + batch.took;
                     let (info, answers) = books.close(batch);
-                    replies.insert(reply(consumer, Some(info), answers));
+                    held.tell_load(&mut books, ended);
+                    let timed = books.observer().map(|it| (Arc::clone(it), ended));
+                    replies.insert(reply(consumer, Some(info), answers, timed));
                 }
                 if cut_short {
                     running.insert(attend(instance, run_policy, None));
@@ -158,8 +164,9 @@ where
 
             if control.take_new_policy() {
                 let policy = control.policy();
-                held.former.reconfigure(&policy);
+                held.reconfigure(&policy);
                 run_policy.run_timeout = policy.run_timeout;
+                load_ticks = policy.observer.is_some().then(self::load_ticks);
                 books.set_observer(policy.observer);
                 // What is being read was asked for by the old size.
                 reads.clear();
@@ -173,12 +180,13 @@ where
             if !has_read && let Poll::Ready(read) = reads.poll_next(cx) {
                 let Read { mut found, result } = read;
                 has_read = !found.is_empty();
+                books.read(&found);
                 let undecodable = held.receive(found.drain(..));
                 held.note_waiting();
                 buffer = found;
                 if !undecodable.is_empty() {
                     books.not_run(NotRun::Undecodable, undecodable.len());
-                    replies.insert(reply(consumer, None, undecodable));
+                    replies.insert(reply(consumer, None, undecodable, None));
                 }
                 match result {
                     Ok(more) => {
@@ -233,6 +241,13 @@ where
                 if std::mem::take(&mut has_read) {
                     continue;
                 }
+                if let Some(ticks) = &mut load_ticks
+                    && !(held.former.is_empty() && books.nothing_runs())
+                    && ticks.poll_tick(cx).is_ready()
+                {
+                    held.tell_load(&mut books, Instant::now());
+                    continue;
+                }
                 return Poll::Pending;
             };
             has_read = false;
@@ -245,9 +260,12 @@ where
             let gone = held.remove_gone(now);
             if !gone.is_empty() {
                 let answers = books.give_up(gone);
-                replies.insert(reply(consumer, None, answers));
+                held.tell_load(&mut books, now);
+                replies.insert(reply(consumer, None, answers, None));
             } else if let Some(instance) = idle.pop() {
                 let batch = books.open(reason, held.former.take(reason), now);
+                books.started(&batch, held.former.batch_size(), held.gathered(now));
+                held.tell_load(&mut books, now);
                 consumer.start(batch.tickets.iter(), now);
                 if I::HOLDS_TASK {
                     // While the handler holds the task, no request must be meant for it.
@@ -294,12 +312,24 @@ async fn read<Req, Resp, C: Consumer<Req, Resp>>(
     Read { found, result }
 }
 
+/// Sends answers, and tells an observer how long ago they were there.
 async fn reply<Req, Resp, C: Consumer<Req, Resp>>(
     consumer: &C,
     batch: Option<Arc<BatchInfo>>,
     answers: Vec<Answer<Resp, C::Ticket>>,
+    timed: Option<(Arc<dyn Observer>, Instant)>,
 ) -> Result<()> {
-    consumer.reply(batch, answers).await
+    let result = consumer.reply(batch, answers).await;
+    if let Some((observer, ended)) = timed {
+        observer.tell(|observer| observer.replied(ended.elapsed()));
+    }
+    result
+}
+
+fn load_ticks() -> Interval {
+    let mut ticks = interval_at(Instant::now() + LOAD_EVERY, LOAD_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 /// An instance that can take the next batch, or cannot yet.

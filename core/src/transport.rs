@@ -127,6 +127,14 @@ pub trait Consumer<Req, Resp>: Send + Sync + 'static {
         false
     }
 
+    /// How many requests wait that no processor has read, as far as this is known without asking a
+    /// server; must be cheap. Told to an [`Observer`](crate::Observer).
+    ///
+    /// The default, for a transport that does not know, is 0.
+    fn queued(&self) -> usize {
+        0
+    }
+
     /// Says that a handler starts on these requests now, `at` this instant, so that a later timeout
     /// can tell the caller that its request had been started. The default ignores it: a transport
     /// that does must tell so of every request that a processor has, since it may have been.

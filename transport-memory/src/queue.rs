@@ -132,6 +132,11 @@ impl<Req, Resp> Queue<Req, Resp> {
         }
     }
 
+    /// Requests that no processor has and that somebody waits for.
+    pub(crate) fn queued(&self) -> usize {
+        self.waiting.len() - self.gone
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

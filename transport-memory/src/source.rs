@@ -141,6 +141,10 @@ where
         Recv::new(&self.0, into, max).await
     }
 
+    fn queued(&self) -> usize {
+        self.0.lock().queued()
+    }
+
     fn is_abandoned(&self, ticket: &Self::Ticket) -> bool {
         self.0.is_abandoned(ticket.key)
     }
