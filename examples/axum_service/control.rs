@@ -1,6 +1,7 @@
 //! What the page sets: the policy, how the function behaves, the load. Read, checked, applied as a
 //! whole or not at all.
 
+use std::fmt::Display;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -124,7 +125,7 @@ impl Batching {
 
 fn check<T>(name: &str, value: T, allowed: &RangeInclusive<T>) -> Result<(), Failure>
 where
-    T: PartialOrd + std::fmt::Display,
+    T: Copy + Display + PartialOrd,
 {
     if allowed.contains(&value) {
         return Ok(());

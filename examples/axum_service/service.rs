@@ -167,7 +167,7 @@ impl Service {
                 self.note();
                 let tick = self.feed.take();
                 if self.feed.is_watched() {
-                    self.feed.send(self.event(tick).to_string());
+                    self.feed.send(self.event(&tick).to_string());
                 }
             }
         };
@@ -185,7 +185,7 @@ impl Service {
         }
     }
 
-    fn event(&self, tick: Tick) -> serde_json::Value {
+    fn event(&self, tick: &Tick) -> serde_json::Value {
         let in_flight = self.in_flight.load(Ordering::Relaxed);
         let queue = match &self.here {
             Some(Here { processor, .. }) => {
