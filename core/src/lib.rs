@@ -143,6 +143,8 @@
 //! of `dynamic-batcher-conformance` on it. A transport that carries bytes implements them for
 //! `Vec<u8>` and is lifted to all types by [`Coded`].
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod admission;
 mod any;
 mod backoff;

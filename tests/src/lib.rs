@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod case;
 mod cases;
@@ -19,8 +20,3 @@ pub use fixture::{Capabilities, Fixture, OpenOptions, WhenFull};
 pub use payload::{Request, Response};
 pub use server::{RedisServer, free_port};
 pub use suite::{Suite, run_case};
-
-/// The code in the workspace's README, which names all packages, is compiled and run here.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct WorkspaceReadme;

@@ -16,6 +16,8 @@
 //! nine times in ten and better, even while others push: those times form a line, and newcomers do
 //! not overtake it.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod client;
 mod config;
 mod queue;

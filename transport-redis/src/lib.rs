@@ -88,6 +88,8 @@
 //! response key is that id alone: where Python callers or processors take part, give each stream a
 //! database of its own.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(not(any(feature = "client-redis", feature = "client-fred")))]
 compile_error!("dynamic-batcher-redis needs a client: enable `client-redis` or `client-fred`");
 
