@@ -3,6 +3,7 @@
 pub mod aims;
 mod allocations;
 mod arrivals;
+pub mod choosing;
 mod drive;
 mod floor;
 mod idle;

@@ -20,8 +20,17 @@ const LARGEST: usize = 15;
 /// are so frequent that there are `rate` requests in a second on average. The same seed gives the same
 /// ones.
 pub(crate) fn bursts(rate: f64, length: Duration, seed: u64) -> Vec<Burst> {
+    arrivals(rate, LARGEST, length, seed)
+}
+
+/// The same, one by one.
+pub(crate) fn singles(rate: f64, length: Duration, seed: u64) -> Vec<Burst> {
+    arrivals(rate, 1, length, seed)
+}
+
+fn arrivals(rate: f64, largest: usize, length: Duration, seed: u64) -> Vec<Burst> {
     let mut rng = Rng::with_seed(seed);
-    let mean_size = (1 + LARGEST) as f64 / 2.0;
+    let mean_size = (1 + largest) as f64 / 2.0;
     let mean_gap = mean_size / rate;
     let mut bursts = Vec::new();
     let mut at = Duration::ZERO;
@@ -31,7 +40,7 @@ pub(crate) fn bursts(rate: f64, length: Duration, seed: u64) -> Vec<Burst> {
         if at >= length {
             return bursts;
         }
-        let size = rng.usize(1..=LARGEST);
+        let size = rng.usize(1..=largest);
         bursts.push(Burst { at, size });
     }
 }
@@ -76,6 +85,14 @@ mod tests {
         let sizes = bursts.iter().map(|burst| burst.size);
         assert_eq!(sizes.clone().min(), Some(1));
         assert_eq!(sizes.max(), Some(LARGEST));
+    }
+
+    #[test]
+    fn singles_come_one_by_one_at_the_same_rate() {
+        let singles = singles(10_000.0, LENGTH, 1);
+        assert!(singles.iter().all(|single| single.size == 1));
+        let requests = singles.len();
+        assert!((990_000..1_010_000).contains(&requests), "{requests}");
     }
 
     #[test]
