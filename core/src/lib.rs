@@ -158,6 +158,7 @@ mod calls;
 mod codec;
 mod coded;
 mod control;
+pub mod docs;
 pub mod env;
 mod error;
 mod former;
