@@ -28,6 +28,8 @@ pub(crate) struct Inbox {
     /// Nothing is held any more, something is wanted, and a request on its last delivery may be
     /// taken.
     pub(crate) emptied: Notify,
+    /// Something is to be given back or acknowledged.
+    pub(crate) upkeep: Notify,
     /// Held while it is found out what is pending on this consumer or to be taken over: what one way
     /// has just delivered, and is answered at once, the other would deliver again.
     pub(crate) taking: tokio::sync::Mutex<()>,
@@ -78,6 +80,7 @@ impl Inbox {
             readable: Notify::new(),
             wanted: Notify::new(),
             emptied: Notify::new(),
+            upkeep: Notify::new(),
             taking: tokio::sync::Mutex::default(),
             has_lost: AtomicBool::new(false),
         }
@@ -121,6 +124,7 @@ impl Inbox {
         let mut state = self.lock();
         if self.forget(&mut state, hold) {
             state.dropped.push((hold.id, deliveries));
+            self.upkeep.notify_one();
         }
     }
 
@@ -290,6 +294,12 @@ impl Inbox {
         self.lock().held.keys().copied().collect()
     }
 
+    /// Whether anything is to be given back or acknowledged.
+    pub(crate) fn has_upkeep(&self) -> bool {
+        let state = self.lock();
+        !(state.dropped.is_empty() && state.unacknowledged.is_empty())
+    }
+
     pub(crate) fn take_dropped(&self) -> Vec<(StreamId, u32)> {
         std::mem::take(&mut self.lock().dropped)
     }
@@ -300,9 +310,13 @@ impl Inbox {
 
     /// Notes that these were answered to Python callers just now.
     pub(crate) fn answered(&self, ids: Vec<StreamId>) {
+        if ids.is_empty() {
+            return;
+        }
         let now = Instant::now();
         let ids = ids.into_iter().map(|id| (id, now));
         self.lock().unacknowledged.extend(ids);
+        self.upkeep.notify_one();
     }
 
     pub(crate) fn acknowledged(&self, ids: &[StreamId]) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dynamic_batcher::{Error, Result};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::client::send_accepted;
 use crate::commands;
@@ -44,11 +44,23 @@ pub(crate) async fn keep(inbox: Arc<Inbox>) {
             tracing::debug!("keeping leases failed, trying again: {error}");
         }
         // Others can wait, a request on its last delivery cannot: nothing else is read.
-        let emptied = timeout(ACKNOWLEDGE_EVERY.min(every), inbox.emptied.notified());
-        if emptied.await.is_ok() {
-            due = Instant::now();
+        tokio::select! {
+            () = inbox.emptied.notified() => due = Instant::now(),
+            () = rest(&inbox, due, ACKNOWLEDGE_EVERY.min(every)) => {}
         }
     }
+}
+
+/// Waits until `due`. Where something is to be given back or acknowledged, or what was due has
+/// failed, for a `pause`.
+async fn rest(inbox: &Inbox, due: Instant, pause: Duration) {
+    if Instant::now() < due && !inbox.has_upkeep() {
+        let _ = timeout_at(due, inbox.upkeep.notified()).await;
+        if !inbox.has_upkeep() {
+            return;
+        }
+    }
+    sleep(pause).await;
 }
 
 async fn keep_leases(inbox: &Inbox) -> Result<()> {
