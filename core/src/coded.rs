@@ -35,6 +35,15 @@ impl<T, C> Coded<T, C> {
 }
 
 impl<T, C> Coded<T, C> {
+    /// The same codec in front of what `f` makes of the transport.
+    #[must_use]
+    pub fn map_inner<U>(self, f: impl FnOnce(T) -> U) -> Coded<U, C> {
+        Coded {
+            inner: f(self.inner),
+            codec: self.codec,
+        }
+    }
+
     /// What carries the bytes.
     pub fn inner(&self) -> &T {
         &self.inner

@@ -3,11 +3,13 @@
 //! be waited for.
 
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dynamic_batcher::{
-    BatchContext, BatchPolicy, BatchProcessor, Batcher, ErrorKind, Handler, Outcome, WhenIdle,
+    BatchContext, BatchPolicy, BatchProcessor, Batcher, ErrorKind, Handler, Observer, Outcome,
+    WhenIdle,
 };
 use dynamic_batcher_redis::{DeadLetters, RedisTransport};
 use serde_json::json;
@@ -244,5 +246,75 @@ pub(crate) async fn the_consumer_of_a_dead_processor_is_removed_once_it_is_empty
     .await;
     // Not ours to remove.
     assert!(peers.consumers("request").contains(&"somebody".to_owned()));
+    peers.drain(processor).await;
+}
+
+/// What an observer was told.
+#[derive(Default)]
+struct Told {
+    redelivered: AtomicUsize,
+    dead_letters: AtomicUsize,
+    duplicates: AtomicUsize,
+    commands: AtomicUsize,
+}
+
+impl Observer for Told {
+    fn redelivered(&self, requests: usize) {
+        self.redelivered.fetch_add(requests, Ordering::Relaxed);
+    }
+
+    fn dead_letters(&self, requests: usize) {
+        self.dead_letters.fetch_add(requests, Ordering::Relaxed);
+    }
+
+    fn duplicates_dropped(&self, answers: usize) {
+        self.duplicates.fetch_add(answers, Ordering::Relaxed);
+    }
+
+    fn commands_sent(&self, commands: usize) {
+        self.commands.fetch_add(commands, Ordering::Relaxed);
+    }
+}
+
+pub(crate) async fn observers_are_told_of_redeliveries_dead_letters_and_duplicates(peers: Peers) {
+    let told = Arc::new(Told::default());
+    let observed = peers.transport().await.observer(Arc::clone(&told));
+    let policy = BatchPolicy::default()
+        .when_idle(WhenIdle::Run)
+        .observer(Arc::clone(&told));
+    let start = || BatchProcessor::spawn(observed.clone(), policy.clone(), sum_values);
+
+    let sendings = peers.sent_and_died_with("rust-dead", 3, 1).await;
+    let processor = start();
+    all_answered(sendings).await;
+    peers.drain(processor).await;
+    assert_eq!(told.redelivered.load(Ordering::Relaxed), 3);
+    assert_eq!(told.dead_letters.load(Ordering::Relaxed), 0);
+
+    let sendings = peers.sent_and_died_with("rust-dead", 2, 3).await;
+    let processor = start();
+    for sending in sendings {
+        sending.await.expect("no panic").expect_err("no answer");
+    }
+    eventually("they are buried", || {
+        told.dead_letters.load(Ordering::Relaxed) == 2
+    })
+    .await;
+
+    // Answered twice: the first outcome counts.
+    let batcher: Batcher<Values, Sum> = Batcher::new(observed.clone());
+    let values = vec![1, 2];
+    let answer = batcher.send(Values { values }).await.expect("an answer");
+    assert_eq!(answer, Sum { sum: 3 });
+    // Other callers were there before, and are gone or have no such request.
+    let streams: Vec<String> = peers.ask(&command("KEYS {request}:reply:*"));
+    for stream in streams {
+        peers.ask::<String>(&command(&format!("XADD {stream} * 1 +4")));
+    }
+    eventually("it is dropped", || {
+        told.duplicates.load(Ordering::Relaxed) == 1
+    })
+    .await;
+    assert!(told.commands.load(Ordering::Relaxed) > 10);
     peers.drain(processor).await;
 }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dynamic_batcher::{Backoff, Result};
+use dynamic_batcher::{Backoff, Observer, Result};
 use tokio::time::{Instant, sleep};
 
 use crate::command::Command;
@@ -16,6 +16,7 @@ use crate::value::Value;
 mod connection;
 #[cfg(feature = "client-fred")]
 pub(crate) mod fred;
+pub(crate) mod observed;
 #[cfg(feature = "client-redis")]
 pub(crate) mod redis;
 #[cfg(test)]
@@ -38,6 +39,11 @@ pub(crate) trait Client: Send + Sync + 'static {
 
     /// Opens a connection of its own, for commands that block.
     async fn dedicated(&self) -> Result<Box<dyn Dedicated>>;
+
+    /// Who is told of what is sent, and of what comes of it.
+    fn observer(&self) -> Option<&dyn Observer> {
+        None
+    }
 }
 
 /// Sends commands of which none may be refused.

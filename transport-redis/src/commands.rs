@@ -225,6 +225,11 @@ pub(crate) fn bury(place: &Place, id: StreamId, acknowledge: bool) -> Command {
         .number(place.max_dead_letters)
 }
 
+/// Whether a command is one that [`bury`] makes.
+pub(crate) fn is_burial(command: &Command) -> bool {
+    command.name == "EVAL" && command.iter().next() == Some(BURY.as_bytes())
+}
+
 /// See `lua/replay.lua`. Sent again, it finds no letter.
 pub(crate) fn replay(dead_stream: &str, stream: &str, letter: StreamId) -> Command {
     let replay = Command::new("EVAL").arg(REPLAY).number(2).arg(dead_stream);

@@ -144,8 +144,8 @@ impl Outstanding {
         self.end_all([(idem, outcome)]);
     }
 
-    /// Ends calls, of those that somebody waits for.
-    pub(crate) fn end_all(&self, outcomes: impl IntoIterator<Item = (u64, Outcome)>) {
+    /// Ends calls, of those that somebody waits for; how many they were.
+    pub(crate) fn end_all(&self, outcomes: impl IntoIterator<Item = (u64, Outcome)>) -> usize {
         let mut table = self.lock();
         let outcomes = outcomes.into_iter().filter_map(|(idem, outcome)| {
             let waiting = table.waiting.remove(&idem)?;
@@ -153,10 +153,12 @@ impl Outstanding {
         });
         let ended: Vec<_> = outcomes.collect();
         drop(table);
+        let count = ended.len();
         for (call, outcome) in ended {
             // Its caller may have gone in this moment.
             let _ = call.send(outcome);
         }
+        count
     }
 
     /// Notes that so many answers have come, from which it is told when a full queue has room.

@@ -120,10 +120,20 @@ impl Answers {
             last = Some(id);
             let replies = reply::parse(fields);
             let count = replies.len();
-            self.outstanding.end_all(replies);
+            let ended = self.outstanding.end_all(replies);
+            self.dropped(count - ended);
             self.outstanding.drained(count);
         }
         last
+    }
+
+    /// Tells of answers that nobody waited for any more.
+    fn dropped(&self, answers: usize) {
+        if answers > 0
+            && let Some(observer) = self.client.observer()
+        {
+            observer.tell(|observer| observer.duplicates_dropped(answers));
+        }
     }
 
     /// Looks at the keys for ever: often while answers are found there, seldom while they come on
@@ -205,7 +215,8 @@ impl Answers {
         let count = answers.len();
         let answers = answers.into_iter();
         let answers = answers.map(|(idem, _, json)| (idem, Ok(Reply::new(json, None))));
-        self.outstanding.end_all(answers);
+        let ended = self.outstanding.end_all(answers);
+        self.dropped(count - ended);
         self.outstanding.drained(count);
         cleaned?;
         Ok(true)

@@ -4,11 +4,13 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use dynamic_batcher::{
-    CallMeta, Coded, Decode, Encode, Error, ErrorKind, Json, Reply, Result, Source, Transport,
+    CallMeta, Coded, Decode, Encode, Error, ErrorKind, Json, Observer, Reply, Result, Source,
+    Transport,
 };
 
 use crate::caller::{Caller, random_name};
 use crate::client::Client;
+use crate::client::observed::ObservedClient;
 use crate::clock::Clock;
 use crate::commands;
 use crate::config::RedisConfig;
@@ -63,6 +65,19 @@ impl RedisWire {
             clock,
             caller: OnceLock::new(),
         })))
+    }
+
+    /// The same connections, of which an observer is told.
+    fn observed(&self, observer: impl Observer) -> Self {
+        let shared = &self.0;
+        let client = ObservedClient::new(Arc::clone(&shared.client), observer);
+        Self(Arc::new(Shared {
+            client: Arc::new(client),
+            config: shared.config.clone(),
+            keys: shared.keys.clone(),
+            clock: shared.clock.clone(),
+            caller: OnceLock::new(),
+        }))
     }
 
     pub(crate) fn client(&self) -> &dyn Client {
@@ -290,6 +305,35 @@ impl RedisTransport {
 }
 
 impl<C> RedisTransport<C> {
+    /// The same connections, with an observer that is told of commands, dead letters and answers that
+    /// came too late. Clones that were made before do not tell it. Processors and batchers have
+    /// observers of their own.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use dynamic_batcher::{BatchPolicy, Observer};
+    /// use dynamic_batcher_redis::{RedisConfig, RedisTransport};
+    ///
+    /// struct Log;
+    ///
+    /// impl Observer for Log {
+    ///     fn dead_letters(&self, requests: usize) {
+    ///         println!("given up: {requests}");
+    ///     }
+    /// }
+    ///
+    /// # async fn example() -> dynamic_batcher::Result<()> {
+    /// let transport = RedisTransport::connect(RedisConfig::from_env()?).await?.observer(Log);
+    /// # let _ = transport;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn observer(self, observer: impl Observer) -> Self {
+        Self(self.0.map_inner(|wire| wire.observed(observer)))
+    }
+
     /// The same connections with another codec. Python peers speak [`Json`] alone.
     #[must_use]
     pub fn with_codec<D>(&self, codec: D) -> RedisTransport<D> {
