@@ -12,3 +12,9 @@ mod processor_time;
 pub mod progress;
 pub mod statistics;
 pub mod wire;
+
+/// The manual's page for those who come from another crate: its code needs those crates, which are
+/// here.
+#[cfg(doctest)]
+#[doc = include_str!("../../core/docs/migrating.md")]
+struct Migrating;

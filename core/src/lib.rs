@@ -74,6 +74,7 @@
 //! - [`warm_up`](BatchPolicy::warm_up) runs batches of your own before the first request, where a
 //!   first run takes long.
 //!
+//! [*Choosing*](docs::choosing) has what each costs, with figures, and how to see whether it is right.
 //! All but `instances` and the handler can [change](BatchProcessor::reconfigure) while the processor
 //! works; its [`status`](BatchProcessor::status) says what waits, and for how long.
 //!
@@ -129,6 +130,13 @@
 //! paused clock does not wait for threads, and would run to the next deadline.) See
 //! `examples/test_your_handler.rs`.
 //!
+//! # Chapters
+//!
+//! - [*Choosing a policy*](docs::choosing), with figures;
+//! - [*writing a transport*](docs::writing_a_transport), with a small one;
+//! - [*coming from another crate*](docs::migrating);
+//! - [*why not otherwise*](docs::faq).
+//!
 //! # Features
 //!
 //! | feature | what | default |
@@ -140,7 +148,7 @@
 //! # Your own transport
 //!
 //! Implement [`Transport`], [`Source`] and [`Consumer`]; each states its contract. Run the suite
-//! of `dynamic-batcher-conformance` on it. A transport that carries bytes implements them for
+//! of `dynamic-batcher-conformance` on it, as [the chapter on it](docs::writing_a_transport) does. A transport that carries bytes implements them for
 //! `Vec<u8>` and is lifted to all types by [`Coded`].
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
