@@ -349,11 +349,14 @@ async fn events_tell_of_batches() {
         serving(Transport::default()),
         Arc::new(Service::without_processor(elsewhere, TIMEOUT)),
     ] {
+        let start = tokio::time::Instant::now();
         let mut events = service.feed.watch();
         let running = tokio::spawn(Arc::clone(&service).run());
         post(&service, GOOD).await;
         let batch = loop {
-            let event = next(&mut events).await.expect("it goes on");
+            let event = tokio::time::timeout(TIMEOUT, next(&mut events)).await;
+            let event = event.expect("in time").expect("it goes on");
+            assert!(start.elapsed() < TIMEOUT, "no event tells of the batch");
             let event: Value = serde_json::from_str(&event).expect("JSON");
             if let Some(batch) = event["tick"]["batches"].get(0) {
                 assert_eq!(event["tick"]["answered"], 1);
