@@ -10,8 +10,6 @@ use tokio::time::Instant;
 /// second before, so that within each all have the same chance; but for a burst after a quiet one, of
 /// which the beginning has more.
 ///
-/// Where several processors share one they may both begin a second: then one is measured short, and
-/// more is recorded in the next.
 pub(super) struct Sample {
     start: Instant,
     /// The most that is recorded in a second, about.
@@ -38,7 +36,8 @@ impl Sample {
         let last = self.second.load(Ordering::Relaxed);
         if second > last {
             self.second.store(second, Ordering::Relaxed);
-            let happened = self.happened.swap(0, Ordering::Relaxed);
+            let happened = self.happened.load(Ordering::Relaxed);
+            self.happened.store(0, Ordering::Relaxed);
             let every = match second - last {
                 1 => happened.div_ceil(self.rate).max(1),
                 _ => 1,
@@ -69,7 +68,7 @@ pub(super) struct Turns {
 impl Turns {
     /// Of so many values, the places of those that are recorded.
     pub(super) fn of(&self, count: usize, every: usize) -> StepBy<Range<usize>> {
-        let seen = self.seen.fetch_add(count, Ordering::Relaxed);
+        let seen = add(&self.seen, count);
         let left = self.next.load(Ordering::Relaxed).wrapping_sub(seen);
         // It may have been drawn when more happened.
         let first = left.min(every - 1);
@@ -85,6 +84,14 @@ impl Turns {
     pub(super) fn is_next(&self, every: usize) -> bool {
         self.of(1, every).next().is_some()
     }
+}
+
+/// Adds in two steps, which together cost less than one that is atomic. Where several processors count
+/// at the same time some of it is lost, and a little more is recorded.
+fn add(counter: &AtomicUsize, by: usize) -> usize {
+    let before = counter.load(Ordering::Relaxed);
+    counter.store(before.wrapping_add(by), Ordering::Relaxed);
+    before
 }
 
 #[cfg(test)]
