@@ -73,7 +73,6 @@ enum Over {
 async fn main() -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt().with_writer(io::stderr).init();
     let arguments = Arguments::parse();
-    metrics::recorder();
     let service = Arc::new(open(&arguments).await?);
     if let Some(here) = &service.here {
         here.processor.ready().await?;
@@ -129,10 +128,12 @@ async fn open(arguments: &Arguments) -> Result<Service, Box<dyn Error>> {
             Service::with_processor(transport, policy, caller_waits)
         }
         Over::Redis => {
-            Service::without_processor(RedisTransport::connect(redis()?).await?, caller_waits)
+            let transport = RedisTransport::connect(redis()?).await?;
+            Service::without_processor(transport.observer(metrics::batcher()), caller_waits)
         }
         Over::Fred => {
-            Service::without_processor(RedisTransport::connect_fred(redis()?).await?, caller_waits)
+            let transport = RedisTransport::connect_fred(redis()?).await?;
+            Service::without_processor(transport.observer(metrics::batcher()), caller_waits)
         }
     })
 }

@@ -1,38 +1,52 @@
-//! What `/metrics` shows: the service's requests, the processor's batches, the queue.
+//! What `/metrics` shows: the service's requests by route, and what the batcher and its processor count.
 
 use std::sync::OnceLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use ::metrics::{counter, gauge, histogram};
+use ::metrics::{counter, histogram};
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::Response;
-use dynamic_batcher::{BatchReport, NotRun, ProcessorStatus};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use dynamic_batcher::telemetry::{Metrics, MetricsConfig};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::time::interval;
 
-use crate::failure::kind_word;
-
-/// From half a millisecond to ten seconds.
+/// What the batcher is called in the metrics.
+const BATCHER: &str = "sum";
+const UPKEEP: Duration = Duration::from_secs(5);
+/// How long a request over HTTP takes: from half a millisecond to ten seconds.
 const SECONDS: [f64; 14] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-];
-const SIZES: [f64; 11] = [
-    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0,
 ];
 
 /// The process's recorder, installed when it is first asked for.
 pub(crate) fn recorder() -> &'static PrometheusHandle {
     static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
-    RECORDER.get_or_init(|| {
-        let builder = PrometheusBuilder::new();
-        let builder = builder
-            .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
-            .and_then(|b| b.set_buckets_for_metric(Matcher::Suffix("batch_size".into()), &SIZES));
-        let builder = builder.expect("neither list is empty");
-        builder
-            .install_recorder()
-            .expect("no other recorder is installed in this process")
-    })
+    RECORDER.get_or_init(|| install().expect("no other recorder is installed in this process"))
+}
+
+fn install() -> Result<PrometheusHandle, BuildError> {
+    let http = Matcher::Prefix("http_request_duration".into());
+    let mut exporter = PrometheusBuilder::new().set_buckets_for_metric(http, &SECONDS)?;
+    for (name, buckets) in MetricsConfig::default().histograms() {
+        exporter = exporter.set_buckets_for_metric(Matcher::Full(name), buckets)?;
+    }
+    exporter.install_recorder()
+}
+
+/// What counts for the batcher, its processor and its transport.
+pub(crate) fn batcher() -> Metrics {
+    recorder();
+    Metrics::new(BATCHER)
+}
+
+/// Sums up now and then what was recorded, which would take more and more memory while nobody reads it.
+pub(crate) async fn keep_small() {
+    let mut pauses = interval(UPKEEP);
+    loop {
+        pauses.tick().await;
+        recorder().run_upkeep();
+    }
 }
 
 /// Counts and times requests by route: what matches none is counted together, so that nobody can
@@ -46,36 +60,4 @@ pub(crate) async fn count(request: Request, next: Next) -> Response {
     counter!("http_requests_total", "route" => route.clone(), "status" => status).increment(1);
     histogram!("http_request_duration_seconds", "route" => route).record(start.elapsed());
     response
-}
-
-pub(crate) fn batch_ended(report: &BatchReport<'_>) {
-    let outcome = report.error.map_or("ok", kind_word);
-    let reason = report.info.reason.to_string();
-    counter!("dynamic_batcher_batches_total", "outcome" => outcome).increment(1);
-    counter!("dynamic_batcher_flush_total", "reason" => reason).increment(1);
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a batch of 2^52 requests is none"
-    )]
-    histogram!("dynamic_batcher_batch_size").record(report.info.size as f64);
-    histogram!("dynamic_batcher_handler_duration_seconds").record(report.info.ran);
-}
-
-pub(crate) fn not_run(reason: NotRun) {
-    let reason = match reason {
-        NotRun::Expired => "expired",
-        NotRun::Abandoned => "abandoned",
-        NotRun::Undecodable => "undecodable",
-        _ => "other",
-    };
-    counter!("dynamic_batcher_not_run_total", "reason" => reason).increment(1);
-}
-
-/// What the processor says of itself, if there is one here.
-#[expect(clippy::cast_precision_loss, reason = "no queue holds 2^52 requests")]
-pub(crate) fn status(status: &ProcessorStatus) {
-    gauge!("dynamic_batcher_queue_items").set(status.waiting as f64);
-    let oldest = status.oldest.unwrap_or_default();
-    gauge!("dynamic_batcher_queue_oldest_age_seconds").set(oldest.as_secs_f64());
-    gauge!("dynamic_batcher_batches_in_flight").set(status.running_batches as f64);
 }

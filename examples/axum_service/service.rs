@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use dynamic_batcher::telemetry::Metrics;
 use dynamic_batcher::{
-    BatchPolicy, BatchProcessor, BatchReport, Batcher, NotRun, Observer, Phase, Result,
-    SendOptions, Source, Transport, WhenIdle,
+    BatchPolicy, BatchProcessor, BatchReport, BatchStart, Batcher, Load, NotRun, Observer, Phase,
+    Result, SendOptions, Source, Transport, WhenIdle,
 };
 use serde_json::json;
 use tokio::sync::watch;
@@ -54,7 +55,10 @@ impl Service {
         let feed = Arc::new(Feed::new());
         let summing = Summing::default();
         let handler = summing.clone();
-        let policy = policy.observer(Told(Arc::clone(&feed)));
+        let policy = policy.observer(Told {
+            metrics: metrics::batcher(),
+            feed: Arc::clone(&feed),
+        });
         let processor =
             BatchProcessor::spawn_each(transport.clone(), policy, move |_| handler.clone());
         let here = Here { processor, summing };
@@ -72,7 +76,7 @@ impl Service {
 
     fn new(batcher: Batcher<Values, Sum>, here: Option<Here>, feed: Arc<Feed>) -> Self {
         Self {
-            batcher,
+            batcher: batcher.observer(metrics::batcher()),
             here,
             feed,
             load_per_second: watch::Sender::new(0),
@@ -156,7 +160,7 @@ impl Service {
         Ok(())
     }
 
-    /// What goes on beside the requests, until the service is to end: events, and the load.
+    /// What goes on beside the requests, until the service is to end: events, the load, the metrics' upkeep.
     pub(crate) async fn run(self: Arc<Self>) {
         let load = load::run(Arc::clone(&self), self.load_per_second.subscribe());
         let events = async {
@@ -164,7 +168,6 @@ impl Service {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;
-                self.note();
                 let tick = self.feed.take();
                 if self.feed.is_watched() {
                     self.feed.send(self.event(&tick).to_string());
@@ -175,13 +178,7 @@ impl Service {
             () = self.stopped() => {}
             () = load => {}
             () = events => {}
-        }
-    }
-
-    /// Notes for `/metrics` what the processor says of itself.
-    pub(crate) fn note(&self) {
-        if let Some(Here { processor, .. }) = &self.here {
-            metrics::status(&processor.status());
+            () = metrics::keep_small() => {}
         }
     }
 
@@ -225,16 +222,35 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// Tells the page and the metrics of each batch.
-struct Told(Arc<Feed>);
+/// What the processor tells, for the metrics; of its batches the page is told too.
+struct Told {
+    metrics: Metrics,
+    feed: Arc<Feed>,
+}
 
 impl Observer for Told {
     fn batch_ended(&self, report: &BatchReport<'_>) {
-        metrics::batch_ended(report);
-        self.0.batch(report.info, report.failed);
+        self.metrics.batch_ended(report);
+        self.feed.batch(report.info, report.failed);
+    }
+
+    fn redelivered(&self, requests: usize) {
+        self.metrics.redelivered(requests);
     }
 
     fn not_run(&self, reason: NotRun) {
-        metrics::not_run(reason);
+        self.metrics.not_run(reason);
+    }
+
+    fn batch_started(&self, start: &BatchStart<'_>) {
+        self.metrics.batch_started(start);
+    }
+
+    fn replied(&self, took: Duration) {
+        self.metrics.replied(took);
+    }
+
+    fn load(&self, load: &Load) {
+        self.metrics.load(load);
     }
 }

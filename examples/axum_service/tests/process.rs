@@ -29,7 +29,7 @@ fn post(address: SocketAddr) -> JoinHandle<(u16, Value)> {
 async fn one_waits(address: SocketAddr) {
     eventually("a request waits", async || {
         let (_, metrics) = ask(address, "GET", "/metrics", "").await.expect("metrics");
-        metrics.contains("dynamic_batcher_queue_items 1\n")
+        metrics.contains("dynamic_batcher_queue_items{batcher=\"sum\"} 1\n")
     })
     .await;
 }
