@@ -41,7 +41,6 @@ where
     for (number, response) in (0..).zip(batcher.send_many(requests).await) {
         assert_eq!(response?, number + 7);
     }
-    drop(batcher);
     let report = processor.drain(Duration::from_secs(5)).await?;
     assert!(report.ended, "{report:?}");
     println!("100 requests answered");
