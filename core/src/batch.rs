@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::Span;
 
 use crate::error::{Error, Result};
 use crate::former::Item;
@@ -15,6 +16,7 @@ use crate::isolate::Ran;
 use crate::meta::{BatchId, BatchInfo, CallMeta, CloseReason};
 use crate::observer::{BatchReport, BatchStart, Load, NotRun, Observer};
 use crate::status::Counts;
+use crate::trace;
 use crate::transport::{Answer, Delivery};
 
 /// The shortest time between two reports of what waits and runs: gauges are looked at now and then,
@@ -27,6 +29,7 @@ pub(crate) struct OpenBatch<Req, T> {
     pub(crate) tickets: Vec<T>,
     pub(crate) context: BatchContext,
     pub(crate) reason: CloseReason,
+    pub(crate) span: Span,
 }
 
 /// A batch that has run.
@@ -99,11 +102,13 @@ impl<'a> Books<'a> {
         counts.running.add(requests.len());
         counts.running_batches.add(1);
         let id = BatchId::new(self.processor, self.batches);
+        let span = trace::batch(id, reason, &metas);
         OpenBatch {
             requests,
             tickets,
             context: BatchContext::new(id, now, metas),
             reason,
+            span,
         }
     }
 

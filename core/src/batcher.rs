@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use crate::any::AnyTransport;
 use crate::calls::Told;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{CallMeta, Reply};
+use crate::trace;
 use crate::transport::Transport;
 
 /// How long a request is awaited unless something else is said: 100 s, as in the Python package.
@@ -135,7 +136,7 @@ impl<Req, Resp, T: Transport<Req, Resp>> Batcher<Req, Resp, T> {
     /// ```
     pub async fn send_with(&self, req: Req, options: SendOptions) -> Result<Resp> {
         let open = self.told.open(1);
-        let outcome = self.transport.call(req, self.meta(options)).await;
+        let outcome = self.call(req, self.meta(options)).await;
         open.ended(outcome.as_ref().err());
         Ok(outcome?.value)
     }
@@ -152,7 +153,7 @@ impl<Req, Resp, T: Transport<Req, Resp>> Batcher<Req, Resp, T> {
     pub async fn send_for_reply(&self, req: Req, options: SendOptions) -> Result<Reply<Resp>> {
         let open = self.told.open(1);
         let meta = self.meta(options).with_info();
-        let outcome = self.transport.call(req, meta).await;
+        let outcome = self.call(req, meta).await;
         open.ended(outcome.as_ref().err());
         outcome
     }
@@ -196,7 +197,7 @@ impl<Req, Resp, T: Transport<Req, Resp>> Batcher<Req, Resp, T> {
     {
         let open = self.told.open(reqs.len());
         let meta = self.meta(SendOptions::default());
-        let outcomes = self.transport.call_many(reqs, meta).await;
+        let outcomes = self.call_many(reqs, meta).await;
         open.ended(outcomes.iter().filter_map(|outcome| outcome.as_ref().err()));
         let replies = outcomes.into_iter();
         replies.map(|reply| Ok(reply?.value)).collect()
@@ -218,14 +219,37 @@ impl<Req, Resp, T: Transport<Req, Resp>> Batcher<Req, Resp, T> {
     {
         let open = self.told.open(reqs.len());
         let meta = self.meta(options).with_info();
-        let outcomes = self.transport.call_many(reqs, meta).await;
+        let outcomes = self.call_many(reqs, meta).await;
         open.ended(outcomes.iter().filter_map(|outcome| outcome.as_ref().err()));
         outcomes
+    }
+
+    fn call(&self, req: Req, meta: CallMeta) -> impl Future<Output = Result<Reply<Resp>>> {
+        trace::send(meta, 1, failure, |meta| self.transport.call(req, meta))
+    }
+
+    fn call_many(
+        &self,
+        reqs: Vec<Req>,
+        meta: CallMeta,
+    ) -> impl Future<Output = Vec<Result<Reply<Resp>>>>
+    where
+        Req: Send,
+        Resp: Send,
+    {
+        let first = |outcomes: &Vec<_>| outcomes.iter().find_map(failure);
+        trace::send(meta, reqs.len(), first, |meta| {
+            self.transport.call_many(reqs, meta)
+        })
     }
 
     fn meta(&self, options: SendOptions) -> CallMeta {
         CallMeta::new(options.timeout.unwrap_or(self.timeout))
     }
+}
+
+fn failure<Resp>(outcome: &Result<Reply<Resp>>) -> Option<ErrorKind> {
+    outcome.as_ref().err().map(Error::kind)
 }
 
 impl<Req, Resp, T: Clone> Clone for Batcher<Req, Resp, T> {

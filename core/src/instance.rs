@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures_util::future::{Either, FutureExt as _, select};
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tracing::{Instrument as _, Span};
 
 use crate::error::{Error, ErrorKind, Result, panic_text};
 use crate::handler::{BatchContext, Handler, IntoOutcome, Now, Outcome};
@@ -135,6 +136,8 @@ where
 struct Job<Req, Resp> {
     batch: Vec<Req>,
     context: BatchContext,
+    /// What it is to run within.
+    span: Span,
     /// Ends when the outcome is no longer wanted.
     unwanted: oneshot::Receiver<()>,
     answer: oneshot::Sender<Outcome<Resp>>,
@@ -209,7 +212,8 @@ impl<Req: Send + 'static, Resp: Send + 'static> Worker<Req, Resp> {
         drop(starting);
         while let Some(job) = jobs.recv().await {
             let outcome = {
-                let run = std::pin::pin!(handler.run(job.batch, &job.context));
+                let run = handler.run(job.batch, &job.context);
+                let run = std::pin::pin!(run.instrument(job.span));
                 // `unwanted` ends with an error when its other half is dropped: both mean it.
                 match select(run, job.unwanted).await {
                     Either::Left((outcome, _)) => outcome,
@@ -238,7 +242,9 @@ impl<Req: Send + 'static, Resp: Send + 'static> Worker<Req, Resp> {
         drop(starting);
         while let (Some(function), Some(job)) = (&mut made, jobs.blocking_recv()) {
             // An outcome that stands as it is needs no waiting for.
-            let run = catch(|| function(job.batch).into_outcome().now_or_never());
+            let span = job.span;
+            let run = catch(|| span.in_scope(|| function(job.batch).into_outcome().now_or_never()));
+            drop(span);
             let outcome =
                 run.map(|outcome| outcome.unwrap_or_else(|| Outcome::failed(instance_gone())));
             let outcome = outcome.unwrap_or_else(|panicked| {
@@ -261,6 +267,7 @@ impl<Req: Send + 'static, Resp: Send + 'static> Instance<Req, Resp> for Remote<R
         let job = Job {
             batch,
             context: context.clone(),
+            span: Span::current(),
             unwanted,
             answer,
         };

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
+use tracing::{Instrument as _, Span};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::handler::{BatchContext, Outcome, Outputs};
 use crate::instance::{Instance, catch};
 use crate::policy::{OnBatchError, RunPolicy};
+use crate::trace;
 
 /// What became of a batch.
 pub(crate) struct Ran<Resp> {
@@ -30,6 +32,7 @@ pub(crate) async fn run<Req, Resp, I>(
     policy: RunPolicy<Req>,
     requests: Vec<Req>,
     context: &BatchContext,
+    span: &Span,
 ) -> Ran<Resp>
 where
     I: Instance<Req, Resp>,
@@ -39,13 +42,13 @@ where
         isolation,
     } = policy;
     let Some(isolation) = isolation else {
-        let called = call(instance, Ok(requests), context, run_timeout).await;
+        let called = call(instance, Ok(requests), context, run_timeout, span).await;
         return called.into_ran();
     };
     // A handler takes its requests, so it gets copies.
     let copy = |requests: &[Req]| catch(|| (isolation.copy)(requests));
     let copies = copy(&requests);
-    let called = call(instance, copies, context, run_timeout).await;
+    let called = call(instance, copies, context, run_timeout, span).await;
     let Called {
         outputs: Outputs::Failed(error),
         cut_short: false,
@@ -70,7 +73,7 @@ where
         // Between two runs others have their turn, as they do between two batches.
         yield_now().await;
         let copies = copy(&requests[part.range.clone()]);
-        let called = call(instance, copies, &part_context, run_timeout).await;
+        let called = call(instance, copies, &part_context, run_timeout, span).await;
         reruns += 1;
         cut_short = called.cut_short;
         search.note(part, called);
@@ -104,13 +107,14 @@ impl<Resp> Called<Resp> {
     }
 }
 
-/// Calls the handler with requests, if they could be copied: what `Clone` panics with is an error
-/// like any of the handler's.
+/// Calls the handler, within a span of its own under that of the batch, with requests, if they could
+/// be copied: what `Clone` panics with is an error like any of the handler's.
 pub(crate) async fn call<Req, Resp, I>(
     instance: &mut I,
     requests: Result<Vec<Req>>,
     context: &BatchContext,
     run_timeout: Option<Duration>,
+    batch: &Span,
 ) -> Called<Resp>
 where
     I: Instance<Req, Resp>,
@@ -124,24 +128,22 @@ where
             };
         }
     };
-    let run = instance.run(requests, context);
+    let span = trace::handler(batch, requests.len());
+    let run = instance.run(requests, context).instrument(span.clone());
     let outcome = match run_timeout {
-        None => run.await,
-        Some(limit) => match timeout(limit, run).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                let kind = ErrorKind::HandlerTimeout { run_timeout: limit };
-                return Called {
-                    outputs: Outputs::Failed(Error::new(kind, "")),
-                    cut_short: true,
-                };
-            }
-        },
+        None => Some(run.await),
+        Some(limit) => timeout(limit, run).await.ok(),
     };
-    Called {
-        outputs: checked(outcome, context.len()),
-        cut_short: false,
-    }
+    let cut_short = outcome.is_none();
+    let outputs = match outcome {
+        Some(outcome) => checked(outcome, context.len()),
+        None => {
+            let run_timeout = run_timeout.unwrap_or_default();
+            Outputs::Failed(Error::new(ErrorKind::HandlerTimeout { run_timeout }, ""))
+        }
+    };
+    trace::ran(&span, &outputs);
+    Called { outputs, cut_short }
 }
 
 /// The outputs, or, when they are not one for each request, one error for all.

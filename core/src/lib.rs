@@ -57,7 +57,8 @@
 //! - a caller has many requests: [`Batcher::send_many`];
 //! - a caller waits for less than 100 s: [`SendOptions::timeout`];
 //! - what was in a batch, and why it was closed: [`Batcher::send_for_reply`] and [`ItemInfo`], or
-//!   an [`Observer`] for all batches.
+//!   an [`Observer`] for all batches;
+//! - where a request's time went: the spans of the module [`trace`].
 //!
 //! # Choosing a policy
 //!
@@ -143,6 +144,7 @@
 //! |---|---|---|
 //! | `json` | the `Json` codec, for transports that carry bytes | no |
 //! | `metrics` | the module `telemetry`: an [`Observer`] that counts and times through the facade `metrics`; and one for a [`Batcher`] | no |
+//! | `opentelemetry` | the spans of the module [`trace`] keep to OpenTelemetry's contexts: links, and traces from process to process | no |
 //! | `tower` | a [`Batcher`] is a `tower::Service` | no |
 //!
 //! # Your own transport
@@ -186,6 +188,7 @@ mod spawn;
 mod status;
 #[cfg(feature = "metrics")]
 pub mod telemetry;
+pub mod trace;
 mod transport;
 mod warm_up;
 mod window;

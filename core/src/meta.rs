@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::trace::{Sender, TraceContext};
+
 /// What a transport knows about a request beside its payload.
 ///
 /// A [`Batcher`](crate::Batcher) makes one for each call; a transport hands an equal or a rebuilt
@@ -25,6 +27,8 @@ pub struct CallMeta {
     /// Whether the caller asks for the batch of its response. If not, a transport need not tell:
     /// what is shared by all of a batch costs each of them.
     pub wants_info: bool,
+    /// The span that it was sent from.
+    pub(crate) sender: Sender,
 }
 
 impl CallMeta {
@@ -45,6 +49,7 @@ impl CallMeta {
             attempt: 1,
             last_attempt: false,
             wants_info: false,
+            sender: Sender::Unknown,
         }
     }
 
@@ -61,6 +66,26 @@ impl CallMeta {
         self.attempt = attempt;
         self.last_attempt = last;
         self
+    }
+
+    pub(crate) fn sent_by(mut self, sender: Sender) -> Self {
+        self.sender = sender;
+        self
+    }
+
+    /// The request's place in its caller's trace, for a transport that carries it to another
+    /// process. Always `None` without the feature `opentelemetry`; with it, when nobody listens to
+    /// the caller's spans or OpenTelemetry is not among those who do.
+    #[must_use]
+    pub fn trace_context(&self) -> Option<TraceContext> {
+        self.sender.context()
+    }
+
+    /// Sets the request's place in its caller's trace, for a transport that has carried it here:
+    /// the span of its batch gets a link to it. Does nothing without the feature `opentelemetry`.
+    #[must_use]
+    pub fn with_trace_context(self, context: TraceContext) -> Self {
+        self.sent_by(context.into())
     }
 }
 

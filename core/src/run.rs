@@ -9,6 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, timeout_at};
+use tracing::{Instrument as _, Span};
 
 use crate::backoff::Backoff;
 use crate::batch::{Books, OpenBatch, RunBatch};
@@ -22,6 +23,7 @@ use crate::meta::{BatchInfo, CloseReason};
 use crate::observer::{NotRun, Observer};
 use crate::policy::{ProcessorPolicy, RunPolicy};
 use crate::slots::Slots;
+use crate::trace;
 use crate::transport::{Answer, Consumer, Delivery};
 use crate::warm_up::warm_up;
 use crate::window::WindowTimer;
@@ -120,12 +122,12 @@ where
                     batch,
                     cut_short,
                 } = attended;
-                if let Some(batch) = batch {
+                if let Some((batch, span)) = batch {
                     let ended = batch.context.started() + batch.took;
                     let (info, answers) = books.close(batch);
                     held.tell_load(&mut books, ended);
                     let timed = books.observer().map(|it| (Arc::clone(it), ended));
-                    replies.insert(reply(consumer, Some(info), answers, timed));
+                    replies.insert(reply(consumer, Some(info), answers, timed, span));
                 }
                 if cut_short {
                     running.insert(attend(instance, run_policy, None));
@@ -186,7 +188,7 @@ where
                 buffer = found;
                 if !undecodable.is_empty() {
                     books.not_run(NotRun::Undecodable, undecodable.len());
-                    replies.insert(reply(consumer, None, undecodable, None));
+                    replies.insert(reply(consumer, None, undecodable, None, Span::none()));
                 }
                 match result {
                     Ok(more) => {
@@ -261,7 +263,7 @@ where
             if !gone.is_empty() {
                 let answers = books.give_up(gone);
                 held.tell_load(&mut books, now);
-                replies.insert(reply(consumer, None, answers, None));
+                replies.insert(reply(consumer, None, answers, None, Span::none()));
             } else if let Some(instance) = idle.pop() {
                 let batch = books.open(reason, held.former.take(reason), now);
                 books.started(&batch, held.former.batch_size(), held.gathered(now));
@@ -312,14 +314,17 @@ async fn read<Req, Resp, C: Consumer<Req, Resp>>(
     Read { found, result }
 }
 
-/// Sends answers, and tells an observer how long ago they were there.
+/// Sends answers, and tells an observer how long ago they were there. With it ends the span of their
+/// batch.
 async fn reply<Req, Resp, C: Consumer<Req, Resp>>(
     consumer: &C,
     batch: Option<Arc<BatchInfo>>,
     answers: Vec<Answer<Resp, C::Ticket>>,
     timed: Option<(Arc<dyn Observer>, Instant)>,
+    span: Span,
 ) -> Result<()> {
-    let result = consumer.reply(batch, answers).await;
+    let sending = trace::reply(&span, answers.len());
+    let result = consumer.reply(batch, answers).instrument(sending).await;
     if let Some((observer, ended)) = timed {
         observer.tell(|observer| observer.replied(ended.elapsed()));
     }
@@ -335,7 +340,8 @@ fn load_ticks() -> Interval {
 /// An instance that can take the next batch, or cannot yet.
 struct Attended<I, Resp, T> {
     instance: I,
-    batch: Option<RunBatch<Resp, T>>,
+    /// What it has run, and the span of that.
+    batch: Option<(RunBatch<Resp, T>, Span)>,
     /// The batch was given up while it ran: the instance has to recover first.
     cut_short: bool,
 }
@@ -354,6 +360,7 @@ where
         tickets,
         context,
         reason,
+        span,
     }) = batch
     else {
         instance.recover().await;
@@ -363,16 +370,18 @@ where
             cut_short: false,
         };
     };
-    let ran = isolate::run(&mut instance, policy, requests, &context).await;
+    let ran = isolate::run(&mut instance, policy, requests, &context, &span).await;
+    let cut_short = ran.cut_short;
+    let batch = RunBatch {
+        tickets,
+        took: context.started().elapsed(),
+        context,
+        reason,
+        ran,
+    };
     Attended {
-        cut_short: ran.cut_short,
+        cut_short,
         instance,
-        batch: Some(RunBatch {
-            tickets,
-            took: context.started().elapsed(),
-            context,
-            reason,
-            ran,
-        }),
+        batch: Some((batch, span)),
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::{Either, select, try_join_all};
 use tokio::task::yield_now;
 use tokio::time::Instant;
+use tracing::Span;
 
 use crate::control::{Control, Order};
 use crate::error::{Error, ErrorKind, Result};
@@ -59,7 +60,10 @@ where
         }
         let metas = batch.iter().map(|_| CallMeta::new(Duration::MAX)).collect();
         let context = BatchContext::new(BatchId::new(0, 0), Instant::now(), metas);
-        match call(instance, Ok(batch), &context, None).await.outputs {
+        match call(instance, Ok(batch), &context, None, &Span::none())
+            .await
+            .outputs
+        {
             Outputs::All(_) => {}
             Outputs::Each(outputs) => {
                 for output in outputs {

@@ -85,15 +85,21 @@ impl Admit {
             &self.reply_stream,
             self.max_queue,
         );
+        let is_traced = requests.iter().any(|request| request.trace.is_some());
+        command.push(request::further_field(is_traced));
         let now = Instant::now();
         for Request {
             idem,
             body,
             deadline,
+            trace,
         } in requests
         {
             let timeout = deadline.saturating_duration_since(now);
             request::write(&mut command, body, *idem, timeout);
+            if is_traced {
+                request::write_trace(&mut command, *trace);
+            }
         }
         command
     }

@@ -23,6 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(100);
 #[must_use]
 pub fn write_requests(bodies: &[Vec<u8>]) -> usize {
     let mut command = commands::admit(Some(SCRIPT), STREAM, REPLY_STREAM, 65_536);
+    command.push(request::further_field(false));
     for (idem, body) in (1..).zip(bodies) {
         request::write(&mut command, body, idem, TIMEOUT);
     }

@@ -91,6 +91,7 @@ impl Caller {
             idem,
             body,
             deadline: meta.deadline,
+            trace: meta.trace_context(),
         };
         // Its task lives as long as this.
         let _ = self.submissions.send(Submission::Add(request));

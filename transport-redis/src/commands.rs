@@ -60,8 +60,8 @@ pub(crate) fn load_admit() -> Command {
     Command::new("SCRIPT").arg("LOAD").arg(ADMIT)
 }
 
-/// Begins the command that adds requests as far as there is room; what is each one's own is to
-/// follow. `known` is the name under which the server keeps the script. Sent again it adds a
+/// Begins the command that adds requests as far as there is room; the name of a further field, or
+/// nothing, and what is each one's own are to follow. `known` is the name under which the server keeps the script. Sent again it adds a
 /// second entry of the same `idem`, which has no second outcome.
 pub(crate) fn admit(
     known: Option<&str>,

@@ -266,10 +266,16 @@ impl Inbox {
             };
             state.held.insert(id, held);
             let (caller, request) = place.parse(entry);
-            let timeout = request.as_ref().ok().and_then(|request| request.timeout);
+            let (timeout, trace) = match &request {
+                Ok(request) => (request.timeout, request.trace),
+                Err(_) => (None, None),
+            };
             let sent = place.clock.instant(id.millis);
-            let meta = CallMeta::sent_at(sent, timeout.unwrap_or(PYTHON_PATIENCE))
+            let mut meta = CallMeta::sent_at(sent, timeout.unwrap_or(PYTHON_PATIENCE))
                 .attempt(deliveries, place.is_last(deliveries));
+            if let Some(trace) = trace {
+                meta = meta.with_trace_context(trace);
+            }
             let ticket = RedisTicket::new(hold, caller, deliveries, self);
             let payload = request.map(|request| request.body);
             state.wanted = state.wanted.saturating_sub(1);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use dynamic_batcher::Result;
+use dynamic_batcher::trace::TraceContext;
 
 use crate::command::Command;
 use crate::entry::{Entry, unreadable};
@@ -14,6 +15,8 @@ const VERSION: &str = "v";
 const REPLY_TO: &str = "reply_to";
 const IDEM: &str = "idem";
 const TIMEOUT: &str = "timeout_ms";
+/// The place in the caller's trace, as the W3C writes it.
+const TRACEPARENT: &str = "traceparent";
 
 /// Who asked, and so how the answer goes back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,17 +35,33 @@ pub(crate) struct Request {
     pub(crate) body: Vec<u8>,
     /// How long the caller waits, from the id's milliseconds; a Python caller does not say.
     pub(crate) timeout: Option<Duration>,
+    /// Where it stands in its caller's trace, if that is known. What cannot be read is not known.
+    pub(crate) trace: Option<TraceContext>,
 }
 
 /// What is the same in every request of ours: the names of its fields in the order in which an entry
 /// has them, and behind that of the version the version.
 pub(crate) const SAME: [&str; 6] = [BODY, VERSION, "1", REPLY_TO, IDEM, TIMEOUT];
 
+/// The name of a further field, which requests may have: of requests among which one has it. What
+/// is each one's own then has a place for it.
+pub(crate) fn further_field(is_traced: bool) -> &'static str {
+    if is_traced { TRACEPARENT } else { "" }
+}
+
 /// Appends what is a request's own: its body, its number and how long it is awaited.
 pub(crate) fn write(command: &mut Command, body: &[u8], idem: u64, timeout: Duration) {
     command.push(body);
     command.push_number(idem);
     command.push_number(timeout.as_millis());
+}
+
+/// Appends a request's place in its caller's trace, or nothing in its place.
+pub(crate) fn write_trace(command: &mut Command, trace: Option<TraceContext>) {
+    match trace {
+        Some(trace) => command.push_number(trace),
+        None => command.push(b""),
+    }
 }
 
 impl Request {
@@ -54,8 +73,8 @@ impl Request {
         entry: Entry,
         is_reply_stream: impl Fn(&str) -> bool,
     ) -> (Caller, Result<Self>) {
-        let (mut body, mut version, mut reply_to, mut idem, mut timeout) =
-            (None, None, None, None, None);
+        let (mut body, mut version, mut reply_to, mut idem, mut timeout, mut trace) =
+            (None, None, None, None, None, None);
         for (name, value) in entry.fields {
             // Of several the last counts, as in the Python package.
             let field = match std::str::from_utf8(&name) {
@@ -64,6 +83,7 @@ impl Request {
                 Ok(REPLY_TO) => &mut reply_to,
                 Ok(IDEM) => &mut idem,
                 Ok(TIMEOUT) => &mut timeout,
+                Ok(TRACEPARENT) => &mut trace,
                 _ => continue,
             };
             *field = Some(value);
@@ -92,7 +112,11 @@ impl Request {
                 return (caller, Err(error));
             }
         };
-        let request = Self { body, timeout };
+        let request = Self {
+            body,
+            timeout,
+            trace: trace.and_then(|trace| TraceContext::parse(&trace)),
+        };
         (caller, Ok(request))
     }
 }
@@ -156,6 +180,18 @@ mod tests {
         let idem = "7".to_owned();
         let reply_to = "reply".to_owned();
         assert_eq!(caller, Caller::Stream { reply_to, idem });
+    }
+
+    #[test]
+    fn a_traceparent_is_read_if_it_is_one() {
+        let known = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let read = |text| {
+            let (_, request) = parse(&[("body", "1"), ("traceparent", text)]);
+            request.unwrap().trace
+        };
+        assert_eq!(read(known).unwrap().to_string(), known);
+        assert_eq!(read("garbage"), None);
+        assert_eq!(parse(&[("body", "1")]).1.unwrap().trace, None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dynamic_batcher::trace::TraceContext;
 use dynamic_batcher::{Backoff, Error, ErrorKind, OnFull, Result};
 use futures_util::StreamExt as _;
 use futures_util::future::join;
@@ -48,6 +49,7 @@ pub(crate) struct Request {
     pub(crate) idem: u64,
     pub(crate) body: Vec<u8>,
     pub(crate) deadline: Instant,
+    pub(crate) trace: Option<TraceContext>,
 }
 
 /// Sends what comes, until the last sender is gone.

@@ -83,7 +83,14 @@ async fn run_on<I: Instance<u32, u32>>(
 ) -> Ran<u32> {
     let requests = (0..).take(metas.len()).collect();
     let context = BatchContext::new(ID, Instant::now(), metas);
-    run(instance, policy.run_policy(), requests, &context).await
+    run(
+        instance,
+        policy.run_policy(),
+        requests,
+        &context,
+        &Span::none(),
+    )
+    .await
 }
 
 impl Handler<u32, u32> for Picky {
@@ -418,6 +425,7 @@ async fn a_clone_that_panics_is_its_request_s_error() {
         policy.run_policy(),
         requests,
         &context,
+        &Span::none(),
     )
     .await;
     let error = "the handler panicked: no copies".to_owned();

@@ -6,3 +6,4 @@ mod metrics;
 mod names;
 #[cfg(feature = "tower")]
 mod tower;
+mod trace;

@@ -1,6 +1,8 @@
 -- Adds requests to the stream KEYS[1], as long as it holds fewer than ARGV[1]: for each three arguments
--- from ARGV[9] on, its body, idem and timeout. From ARGV[3] on, what is the same for all: the names of
--- the fields, in the order in which an entry has them, and behind that of the version the version. Before,
+-- from ARGV[10] on, its body, idem and timeout. From ARGV[3] on, what is the same for all: the names of
+-- the fields, in the order in which an entry has them, and behind that of the version the version. ARGV[9]
+-- is empty, or the name of a further field: then a fourth argument of each is its value, empty where a
+-- request has none. Before,
 -- it makes the reply stream KEYS[2], empty and expiring after ARGV[2] seconds, if that is not there, or
 -- puts off its expiry: processors answer only where there is one. Returns the ids of those that were
 -- added, the first ones.
@@ -8,12 +10,18 @@ local stream, reply = KEYS[1], KEYS[2]
 local expiry, left = ARGV[2], redis.call('TTL', reply)
 if left == -2 then redis.call('XADD', reply, '*', 'made', '1') end
 if left < expiry / 2 then redis.call('EXPIRE', reply, expiry) end
-local body, v, version, reply_to, idem, timeout = unpack(ARGV, 3, 8)
+local body, v, version, reply_to, idem, timeout, further = unpack(ARGV, 3, 9)
 local room = ARGV[1] - redis.call('XLEN', stream)
 local ids = {}
-for i = 9, #ARGV, 3 do
+local own = further == '' and 3 or 4
+for i = 10, #ARGV, own do
   if #ids >= room then break end
-  ids[#ids + 1] = redis.call('XADD', stream, '*', body, ARGV[i], v, version, reply_to, reply,
-    idem, ARGV[i + 1], timeout, ARGV[i + 2])
+  if own == 3 or ARGV[i + 3] == '' then
+    ids[#ids + 1] = redis.call('XADD', stream, '*', body, ARGV[i], v, version, reply_to, reply,
+      idem, ARGV[i + 1], timeout, ARGV[i + 2])
+  else
+    ids[#ids + 1] = redis.call('XADD', stream, '*', body, ARGV[i], v, version, reply_to, reply,
+      idem, ARGV[i + 1], timeout, ARGV[i + 2], further, ARGV[i + 3])
+  end
 end
 return ids

@@ -63,6 +63,7 @@ impl Caller {
             idem,
             body: body.to_vec(),
             deadline: Instant::now() + TIMEOUT,
+            trace: None,
         };
         self.submissions.send(Submission::Add(request)).unwrap();
     }
@@ -96,7 +97,9 @@ fn idems(sent: &Sent) -> Vec<u64> {
     let command = sent.commands.last().unwrap();
     let args: Vec<_> = command.iter().collect();
     let same = args.iter().position(|arg| *arg == b"timeout_ms").unwrap();
-    let requests = args[same + 1..].chunks_exact(3);
+    let (further, own) = args[same + 1..].split_first().unwrap();
+    assert!(further.is_empty());
+    let requests = own.chunks_exact(3);
     let numbers = requests.map(|own| std::str::from_utf8(own[1]).unwrap().parse().unwrap());
     numbers.collect()
 }

@@ -1,0 +1,364 @@
+//! Spans for [`tracing`], and the place of a request in its caller's trace.
+//!
+//! All spans have the target `dynamic_batcher` and the level `DEBUG`: a filter
+//! `dynamic_batcher=debug` shows them. The words are those of the metrics.
+//!
+//! | span | where | parent | fields |
+//! |---|---|---|---|
+//! | `send` | the caller, for one call of [`Batcher`](crate::Batcher) | the caller's span | `size`: its requests; `timeout`: in seconds; `outcome`: when it ends without a response |
+//! | `batch` | the processor, from the start of a batch until its answers are sent | none; it [follows from](tracing::Span::follows_from) the `send` of each of its requests | `batch.id`; `batch.size`: its requests; `batch.reason`: why it was closed, `full`, `window`, `idle`, `drain` or `last_attempt`; `batch.processor`: the number that the processor drew |
+//! | `handler` | one run of the handler, on whichever task or thread it runs | `batch` | `size`: the requests of this run, fewer than the batch's where parts of it run again; `outcome`: when it fails as a whole |
+//! | `reply` | sending the answers of a batch | `batch` | `size`: its answers |
+//!
+//! `outcome` is `expired`, `rejected`, `cancelled`, `poison`, `lost`, `panic`, `batch_error` (a run
+//! that took too long or gave a wrong number of outputs), `handler_error` (the handler's own error,
+//! of the request or of its batch) or `codec_error`; of many requests, that of the first that
+//! failed. With it goes `otel.status_code`, `ERROR`.
+//!
+//! A handler runs within its span, so that spans and events of its own are under it.
+//!
+//! # From process to process
+//!
+//! With the feature `opentelemetry`, and a layer of `tracing-opentelemetry` among the subscriber's,
+//! the context of the `send` span travels with its requests as a [`TraceContext`]; a transport
+//! between processes carries it in a field `traceparent`. The batch's span then has a link to it. A
+//! batch has many callers and its trace is its own: the links lead from one to the others. What a
+//! `tracestate` says is not carried.
+//!
+//! Without the feature the id of the span travels, which means something to the subscriber of this
+//! process alone; programs in which callers and processors have different subscribers need the
+//! feature.
+//!
+//! # What it costs
+//!
+//! When nobody listens at `DEBUG`, a load of one atomic number for each call, and for each batch a
+//! few. Nothing is made or allocated. A call that somebody listens to takes one allocation more.
+
+use std::fmt;
+use std::pin::Pin;
+
+use futures_util::future::Either;
+use tracing::level_filters::LevelFilter;
+use tracing::{Instrument as _, Level, Span, debug_span, field};
+
+use crate::error::ErrorKind;
+use crate::handler::Outputs;
+use crate::meta::{BatchId, CallMeta, CloseReason};
+
+const TARGET: &str = "dynamic_batcher";
+
+/// The place of a request in its caller's trace: what `traceparent` of the W3C's *Trace Context*
+/// says.
+///
+/// For authors of transports between processes: [`CallMeta::trace_context`] is written beside the
+/// request, as shown by `Display`, and what is [read](Self::parse) goes into
+/// [`CallMeta::with_trace_context`].
+///
+/// # Examples
+///
+/// ```
+/// use dynamic_batcher::trace::TraceContext;
+///
+/// let text = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+/// let context = TraceContext::parse(text.as_bytes()).unwrap();
+/// assert_eq!(context.to_string(), text);
+/// assert_eq!(TraceContext::parse(b"garbage"), None);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceContext {
+    // In halves: a `u128` would align whatever it is part of to 16 bytes.
+    trace_id: [u64; 2],
+    span_id: u64,
+    flags: u8,
+}
+
+impl TraceContext {
+    /// Reads a `traceparent`. `None` when it is none, or says that there is no trace.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        // Later versions may have more, behind another dash.
+        let (known, rest) = text.split_at_checked(55)?;
+        let dashes = [2, 35, 52].iter().all(|&at| known[at] == b'-');
+        let version = hex(&known[..2])?;
+        let ends = rest.is_empty() || version > 0 && rest[0] == b'-';
+        if !dashes || !ends || version == 0xff {
+            return None;
+        }
+        let context = Self {
+            trace_id: [hex(&known[3..19])?, hex(&known[19..35])?],
+            span_id: hex(&known[36..52])?,
+            flags: u8::try_from(hex(&known[53..])?).ok()?,
+        };
+        (context.trace_id != [0, 0] && context.span_id != 0).then_some(context)
+    }
+}
+
+impl fmt::Display for TraceContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [high, low] = self.trace_id;
+        let Self { span_id, flags, .. } = self;
+        write!(f, "00-{high:016x}{low:016x}-{span_id:016x}-{flags:02x}")
+    }
+}
+
+/// A number in hexadecimal digits, lower case as the standard wants it.
+fn hex(digits: &[u8]) -> Option<u64> {
+    digits.iter().try_fold(0, |number, digit| {
+        let digit = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        Some(number << 4 | u64::from(digit))
+    })
+}
+
+/// What is known of the span from which a request was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sender {
+    Unknown,
+    /// A span of this process's subscriber.
+    Local(std::num::NonZeroU64),
+    /// A span of any process.
+    #[cfg(feature = "opentelemetry")]
+    Anywhere(TraceContext),
+}
+
+impl Sender {
+    fn of(span: &Span) -> Self {
+        #[cfg(feature = "opentelemetry")]
+        if let Some(context) = otel::context(span) {
+            return Self::Anywhere(context);
+        }
+        let id = span.id();
+        id.map_or(Self::Unknown, |id| Self::Local(id.into_non_zero_u64()))
+    }
+
+    pub(crate) fn context(self) -> Option<TraceContext> {
+        match self {
+            Self::Unknown | Self::Local(_) => None,
+            #[cfg(feature = "opentelemetry")]
+            Self::Anywhere(context) => Some(context),
+        }
+    }
+
+    fn link(self, span: &Span) {
+        match self {
+            Self::Unknown => {}
+            Self::Local(id) => {
+                span.follows_from(tracing::Id::from_non_zero_u64(id));
+            }
+            #[cfg(feature = "opentelemetry")]
+            Self::Anywhere(context) => otel::link(span, context),
+        }
+    }
+}
+
+impl From<TraceContext> for Sender {
+    #[cfg(feature = "opentelemetry")]
+    fn from(context: TraceContext) -> Self {
+        Self::Anywhere(context)
+    }
+
+    #[cfg(not(feature = "opentelemetry"))]
+    fn from(_: TraceContext) -> Self {
+        Self::Unknown
+    }
+}
+
+#[cfg(feature = "opentelemetry")]
+mod otel {
+    //! What the spans of `tracing` are to OpenTelemetry.
+
+    use opentelemetry::trace::{
+        SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState,
+    };
+    use tracing::Span;
+    use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+    use super::TraceContext;
+
+    pub(super) fn context(span: &Span) -> Option<TraceContext> {
+        let context = span.context();
+        let span = context.span();
+        let context = span.span_context();
+        let trace_id = u128::from_be_bytes(context.trace_id().to_bytes());
+        context.is_valid().then(|| TraceContext {
+            trace_id: [(trace_id >> 64) as u64, trace_id as u64],
+            span_id: u64::from_be_bytes(context.span_id().to_bytes()),
+            flags: context.trace_flags().to_u8(),
+        })
+    }
+
+    pub(super) fn link(span: &Span, context: TraceContext) {
+        let [high, low] = context.trace_id.map(u128::from);
+        span.add_link(SpanContext::new(
+            TraceId::from(high << 64 | low),
+            SpanId::from(context.span_id),
+            TraceFlags::new(context.flags),
+            true,
+            TraceState::NONE,
+        ));
+    }
+}
+
+/// Whether anybody may want a span.
+#[inline]
+fn is_wanted() -> bool {
+    LevelFilter::current() >= Level::DEBUG
+}
+
+/// A call, or one within a span of its own, which only then is on the heap.
+pub(crate) type Sent<F, G> = Either<F, Pin<Box<G>>>;
+
+/// Makes a call of so many requests, in a span if anybody wants one. `failure` finds what the call
+/// failed with, if it did.
+#[inline]
+pub(crate) fn send<F: Future>(
+    meta: CallMeta,
+    size: usize,
+    failure: impl FnOnce(&F::Output) -> Option<ErrorKind>,
+    call: impl FnOnce(CallMeta) -> F,
+) -> Sent<F, impl Future<Output = F::Output>> {
+    let span = if is_wanted() {
+        send_span(&meta, size)
+    } else {
+        None
+    };
+    let Some(span) = span else {
+        return Either::Left(call(meta));
+    };
+    let meta = meta.sent_by(Sender::of(&span));
+    let call = call(meta).instrument(span.clone());
+    Either::Right(Box::pin(async move {
+        let cancelled = Cancelled(Some(span));
+        let output = call.await;
+        let span = cancelled.not();
+        if let (Some(span), Some(kind)) = (span, failure(&output)) {
+            fail(&span, outcome(kind));
+        }
+        output
+    }))
+}
+
+#[cold]
+fn send_span(meta: &CallMeta, size: usize) -> Option<Span> {
+    let timeout = meta.deadline.saturating_duration_since(meta.enqueued);
+    enabled(debug_span!(
+        target: TARGET,
+        "send",
+        size,
+        timeout = timeout.as_secs_f64(),
+        outcome = field::Empty,
+        otel.status_code = field::Empty,
+    ))
+}
+
+/// Says of a call that is dropped that it was.
+struct Cancelled(Option<Span>);
+
+impl Cancelled {
+    fn not(mut self) -> Option<Span> {
+        self.0.take()
+    }
+}
+
+impl Drop for Cancelled {
+    fn drop(&mut self) {
+        if let Some(span) = &self.0 {
+            fail(span, "cancelled");
+        }
+    }
+}
+
+/// The span of a batch of these requests, which is to run now.
+pub(crate) fn batch(id: BatchId, reason: CloseReason, items: &[CallMeta]) -> Span {
+    if !is_wanted() {
+        return Span::none();
+    }
+    let span = debug_span!(
+        target: TARGET,
+        parent: None,
+        "batch",
+        batch.id = %id,
+        batch.size = items.len(),
+        batch.reason = reason_word(reason),
+        batch.processor = format_args!("{:08x}", id.processor()),
+    );
+    if !span.is_disabled() {
+        // The requests of a call of many have one sender.
+        let mut last = Sender::Unknown;
+        for meta in items {
+            if meta.sender != last {
+                last = meta.sender;
+                last.link(&span);
+            }
+        }
+    }
+    span
+}
+
+/// The span of a run of so many of a batch's requests.
+pub(crate) fn handler(batch: &Span, size: usize) -> Span {
+    if batch.is_disabled() {
+        return Span::none();
+    }
+    debug_span!(
+        target: TARGET,
+        parent: batch,
+        "handler",
+        size,
+        outcome = field::Empty,
+        otel.status_code = field::Empty,
+    )
+}
+
+/// Notes in the span of a run how it ended.
+pub(crate) fn ran<Resp>(handler: &Span, outputs: &Outputs<Resp>) {
+    if let Outputs::Failed(error) = outputs {
+        fail(handler, outcome(error.kind()));
+    }
+}
+
+/// The span of sending so many answers of a batch.
+pub(crate) fn reply(batch: &Span, size: usize) -> Span {
+    if batch.is_disabled() {
+        return Span::none();
+    }
+    debug_span!(target: TARGET, parent: batch, "reply", size)
+}
+
+fn enabled(span: Span) -> Option<Span> {
+    (!span.is_disabled()).then_some(span)
+}
+
+fn fail(span: &Span, outcome: &str) {
+    span.record("outcome", outcome);
+    span.record("otel.status_code", "ERROR");
+}
+
+fn reason_word(reason: CloseReason) -> &'static str {
+    match reason {
+        CloseReason::Full => "full",
+        CloseReason::Window => "window",
+        CloseReason::Idle => "idle",
+        CloseReason::Drain => "drain",
+        CloseReason::LastAttempt => "last_attempt",
+    }
+}
+
+fn outcome(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Timeout { .. } => "expired",
+        ErrorKind::QueueFull { .. } => "rejected",
+        ErrorKind::Handler => "handler_error",
+        ErrorKind::Panic => "panic",
+        ErrorKind::HandlerTimeout { .. } | ErrorKind::WrongNumberOfOutputs { .. } => "batch_error",
+        ErrorKind::Encode | ErrorKind::Decode => "codec_error",
+        ErrorKind::Undeliverable { .. } => "poison",
+        ErrorKind::Lost | ErrorKind::Connection | ErrorKind::Closed | ErrorKind::Config => "lost",
+    }
+}
+
+#[cfg(test)]
+mod tests;
