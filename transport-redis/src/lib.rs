@@ -23,8 +23,9 @@
 //! |---|---|---|
 //! | `client-redis` | [`RedisTransport::connect`], over the crate `redis` | yes |
 //! | `client-fred` | `RedisTransport::connect_fred`, over the crate `fred` | no |
+//! | `opentelemetry` | the traces of callers go on in the processors, see [`trace`](dynamic_batcher::trace) | no |
 //!
-//! Both can be compiled in; which one is used is a value, and nothing else differs.
+//! Both clients can be compiled in; which one is used is a value, and nothing else differs.
 //!
 //! TLS is a feature of the client crate: name that crate beside this one, with the feature of the
 //! kind of TLS that you use (`tokio-rustls-comp` and others of `redis`, `enable-rustls` and others of
