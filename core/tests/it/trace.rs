@@ -42,7 +42,7 @@ struct Spans(Arc<Mutex<Vec<(Id, Seen)>>>);
 
 impl Spans {
     fn all(&self, name: &str) -> Vec<(Id, Seen)> {
-        let spans = self.0.lock().unwrap();
+        let spans = self.0.lock().expect("no test panics while it has the lock");
         let named = spans.iter().filter(|(_, seen)| seen.name == name);
         named.cloned().collect()
     }
@@ -54,10 +54,10 @@ impl Spans {
     }
 
     fn change(&self, id: &Id, change: impl FnOnce(&mut Seen)) {
-        let mut spans = self.0.lock().unwrap();
+        let mut spans = self.0.lock().expect("no test panics while it has the lock");
         // Ids are used again: the last one is meant.
         let span = spans.iter_mut().rev().find(|(known, _)| known == id);
-        change(&mut span.unwrap().1);
+        change(&mut span.expect("it is there").1);
     }
 }
 
@@ -65,13 +65,20 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let mut seen = Seen {
             name: attributes.metadata().name(),
-            parent: context.span(id).unwrap().parent().map(|span| span.id()),
+            parent: context
+                .span(id)
+                .expect("it is open")
+                .parent()
+                .map(|span| span.id()),
             fields: HashMap::new(),
             follows: Vec::new(),
             ended: false,
         };
         attributes.record(&mut seen);
-        self.0.lock().unwrap().push((id.clone(), seen));
+        self.0
+            .lock()
+            .expect("no test panics while it has the lock")
+            .push((id.clone(), seen));
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
