@@ -6,6 +6,7 @@
 //! of them unless it is given.
 #![allow(
     clippy::print_stdout,
+    clippy::print_stderr,
     reason = "a benchmark's results are its standard output"
 )]
 
@@ -47,8 +48,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     if !arguments.json {
         println!("\nafter: {}\n", machine::load());
-        for verdict in aims::verdicts(&all) {
-            println!("{verdict}");
+    }
+    for verdict in aims::verdicts(&all) {
+        // Beside the lines for programs, for who watches.
+        match arguments.json {
+            true => eprintln!("{verdict}"),
+            false => println!("{verdict}"),
         }
     }
     Ok(())

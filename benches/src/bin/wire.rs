@@ -66,6 +66,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         for idle in &idle {
             println!("{}", report::idle_json_line(idle));
         }
+        // Beside the lines for programs, for who watches.
+        for verdict in aims::verdicts(&results, &idle) {
+            eprintln!("{verdict}");
+        }
         return Ok(());
     }
     println!("after: {}\n", machine::load());
