@@ -1,4 +1,8 @@
 //! Traces from callers to processors, in one process and over Redis, as OpenTelemetry has them.
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy permits it in tests, and takes what helps them for something else"
+)]
 
 use std::collections::HashMap;
 use std::thread;
