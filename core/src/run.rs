@@ -141,7 +141,11 @@ where
                 continue;
             }
 
-            if let Poll::Ready(result) = replies.poll_next(cx) {
+            // A full batch starts before answers are sent, unless its handler would hold the task.
+            let may_start = replies.len() <= most_replies;
+            let starts_first = !I::HOLDS_TASK
+                && held.former.step(!idle.is_empty() && may_start) == Step::Run(CloseReason::Full);
+            if !starts_first && let Poll::Ready(result) = replies.poll_next(cx) {
                 owes_turn = true;
                 if let Err(error) = result {
                     tracing::warn!("answers could not be sent: {error}");
@@ -174,7 +178,6 @@ where
                 reads.clear();
             }
 
-            let may_start = replies.len() <= most_replies;
             let room = held.former.room();
             if source_open && started && room > 0 && reads.is_empty() && may_start && !has_read {
                 reads.insert(read(consumer, std::mem::take(&mut buffer), room, pause));
