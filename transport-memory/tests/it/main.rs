@@ -2,6 +2,7 @@
 //! What all transports promise is tested by the conformance suite.
 
 mod drops;
+mod turns;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
