@@ -110,8 +110,10 @@ where
     let mut stop_at = None;
     let mut leave_by = None;
     // After answering, the callers have their turn before the next batch may hold the thread:
-    // they see their answers, and what they send next can still join that batch.
+    // they see their answers, and what they send next can still join that batch. Of several, the
+    // first to come back wakes a processor that sleeps, which lets the others come before it looks.
     let mut owes_turn = false;
+    let mut answered_several = false;
     let mut had_turn = Instant::now();
     // A read takes all there is, so that what it found is run before the next one looks.
     let mut has_read = false;
@@ -130,6 +132,7 @@ where
                     let ended = batch.context.started() + batch.took;
                     let (info, answers) = books.close(batch);
                     held.tell_load(&mut books, ended);
+                    answered_several = answers.len() > 1;
                     let timed = books.observer().map(|it| (Arc::clone(it), ended));
                     replies.insert(reply(consumer, Some(info), answers, timed, span));
                 }
@@ -256,7 +259,7 @@ where
                     held.tell_load(&mut books, Instant::now());
                     continue;
                 }
-                owes_turn = false;
+                owes_turn &= answered_several;
                 return Poll::Pending;
             };
             has_read = false;

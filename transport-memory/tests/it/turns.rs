@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use dynamic_batcher::{BatchPolicy, BatchProcessor, Batcher};
+use dynamic_batcher::{BatchPolicy, BatchProcessor, Batcher, WhenIdle};
 use dynamic_batcher_memory::MemoryTransport;
 
 use crate::within;
@@ -49,4 +49,38 @@ async fn answers_are_seen_before_the_next_full_batch_holds_the_thread() {
         [ran, Event::Answered(one), Event::Answered(other)]
     });
     assert_eq!(*events.lock().unwrap(), expected.collect::<Vec<_>>());
+}
+
+/// On the runtime that runs what was woken last before all others, with one thread.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn callers_that_were_answered_together_are_served_together() {
+    let sizes = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&sizes);
+    // All of it on the one worker, so that no other thread has a part in who comes when.
+    let on_the_worker = tokio::spawn(async move {
+        let policy = BatchPolicy::default().when_idle(WhenIdle::Run);
+        let (batcher, _processor) =
+            dynamic_batcher_memory::spawn(policy, move |batch: Vec<u32>| {
+                seen.lock().unwrap().push(batch.len());
+                batch
+            });
+        let callers = (0..8).map(|n| {
+            let batcher = batcher.clone();
+            tokio::spawn(async move {
+                for _ in 0..5 {
+                    batcher.send(n).await.expect("served");
+                }
+            })
+        });
+        for caller in callers.collect::<Vec<_>>() {
+            within(caller).await.expect("no caller panics");
+        }
+    });
+    on_the_worker.await.expect("all are served");
+
+    // Some may have run alone before all were there, and so have gone earlier.
+    let sizes = sizes.lock().unwrap();
+    let together = sizes.iter().skip_while(|&&size| size < 8);
+    assert!(together.clone().count() >= 3, "{sizes:?}");
+    assert!(together.clone().all(|&size| size >= 6), "{sizes:?}");
 }
