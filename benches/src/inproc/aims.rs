@@ -55,7 +55,7 @@ const fn own(name: &'static str, figure: Figure, workloads: &'static [&'static s
     }
 }
 
-const AIMS: [Aim; 22] = [
+const AIMS: [Aim; 23] = [
     Aim {
         what: What::TimeOver(FloorMpsc),
         bound: Bound::AtMost(1.6),
@@ -91,6 +91,11 @@ const AIMS: [Aim; 22] = [
             &["costly/256"],
         )
     },
+    own(
+        "share of the ideal rate",
+        |round| round.share_of_ideal,
+        &["costly/64"],
+    ),
     Aim {
         bound: Bound::AtMost(5.0),
         ..own("p99 in batch times", p99_in_batches, &["costly/256"])

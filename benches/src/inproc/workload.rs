@@ -62,7 +62,7 @@ pub struct Workload {
 
 impl Workload {
     /// All workloads. The rate of the bursts is one that the slowest subject bears.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::new("small/1", Pattern::Callers(1)),
         Self::new("small/64", Pattern::Callers(64)),
         Self::new("small/1024", Pattern::Callers(MOST_CALLERS)),
@@ -70,6 +70,7 @@ impl Workload {
         Self::new("window-1ms/64", Pattern::Callers(64)).windowed(),
         Self::new("window-1ms/1024", Pattern::Callers(MOST_CALLERS)).windowed(),
         Self::new("costly/256", Pattern::Callers(256)).of(Task::Costly),
+        Self::new("costly/64", Pattern::Callers(64)).of(Task::Costly),
         Self::new("image/64", Pattern::Callers(64)).of(Task::Image),
         Self::new("bursts/20000", Pattern::Bursts(20_000)),
         Self::new("growth/64", Pattern::LongRun(64)),
