@@ -190,6 +190,7 @@ mod status;
 pub mod telemetry;
 pub mod trace;
 mod transport;
+mod turns;
 mod warm_up;
 mod window;
 

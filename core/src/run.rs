@@ -25,6 +25,7 @@ use crate::policy::{ProcessorPolicy, RunPolicy};
 use crate::slots::Slots;
 use crate::trace;
 use crate::transport::{Answer, Consumer, Delivery};
+use crate::turns::Turns;
 use crate::warm_up::warm_up;
 use crate::window::WindowTimer;
 
@@ -37,9 +38,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 /// Of a drain's time, what is kept for giving back and leaving: a tenth, and no more than this.
 const LEAVE_SHARE: Duration = Duration::from_millis(100);
-/// While full batches wait, callers have their turn this often instead of after each batch: each turn
-/// makes the runtime wake and halt its workers, which costs more than a cheap batch.
-const TURN_EVERY: Duration = Duration::from_micros(200);
 /// How often an observer is told what waits, while nothing else happens.
 const LOAD_EVERY: Duration = Duration::from_secs(1);
 
@@ -109,12 +107,7 @@ where
     let mut order = Order::Serve;
     let mut stop_at = None;
     let mut leave_by = None;
-    // After answering, the callers have their turn before the next batch may hold the thread:
-    // they see their answers, and what they send next can still join that batch. Of several, the
-    // first to come back wakes a processor that sleeps, which lets the others come before it looks.
-    let mut owes_turn = false;
-    let mut answered_several = false;
-    let mut had_turn = Instant::now();
+    let mut turns = Turns::new(I::HOLDS_TASK, Instant::now());
     // A read takes all there is, so that what it found is run before the next one looks.
     let mut has_read = false;
 
@@ -132,7 +125,7 @@ where
                     let ended = batch.context.started() + batch.took;
                     let (info, answers) = books.close(batch);
                     held.tell_load(&mut books, ended);
-                    answered_several = answers.len() > 1;
+                    turns.answering(answers.len());
                     let timed = books.observer().map(|it| (Arc::clone(it), ended));
                     replies.insert(reply(consumer, Some(info), answers, timed, span));
                 }
@@ -153,7 +146,7 @@ where
             let starts_first = !I::HOLDS_TASK
                 && held.former.step(!idle.is_empty() && may_start) == Step::Run(CloseReason::Full);
             if !starts_first && let Poll::Ready(result) = replies.poll_next(cx) {
-                owes_turn = true;
+                turns.answered();
                 if let Err(error) = result {
                     tracing::warn!("answers could not be sent: {error}");
                 }
@@ -259,15 +252,12 @@ where
                     held.tell_load(&mut books, Instant::now());
                     continue;
                 }
-                owes_turn &= answered_several;
+                turns.sleeping();
                 return Poll::Pending;
             };
             has_read = false;
             let now = Instant::now();
-            let since_turn = now.saturating_duration_since(had_turn);
-            if owes_turn && (reason != CloseReason::Full || since_turn >= TURN_EVERY) {
-                owes_turn = false;
-                had_turn = now;
+            if turns.is_due(reason, held.former.len(), now) {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -278,6 +268,7 @@ where
                 held.tell_load(&mut books, now);
                 replies.insert(reply(consumer, None, answers, None, Span::none()));
             } else if let Some(instance) = idle.pop() {
+                turns.starting();
                 let batch = books.open(reason, held.former.take(reason), now);
                 books.started(&batch, held.former.batch_size(), held.gathered(now));
                 held.tell_load(&mut books, now);
