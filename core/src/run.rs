@@ -243,7 +243,10 @@ where
             };
             let Some(reason) = due else {
                 if std::mem::take(&mut has_read) {
-                    continue;
+                    // Who comes together with what was read has a turn before the next read: it finds
+                    // them all, where one that slept would be woken by the first.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
                 if let Some(ticks) = &mut load_ticks
                     && !(held.former.is_empty() && books.nothing_runs())
