@@ -18,7 +18,8 @@ pub enum WhenIdle {
     #[default]
     Wait,
     /// Runs what is there at once. Batches form by themselves under load, while the instances are
-    /// busy; a lone caller waits for nobody.
+    /// busy; a lone caller waits for nobody. Callers that were answered together and send again at once
+    /// are served together: the first of them does not run alone.
     Run,
 }
 
