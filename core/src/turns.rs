@@ -10,7 +10,8 @@ use tokio::time::Instant;
 use crate::meta::CloseReason;
 
 /// While full batches wait, callers have their turn this often instead of after each batch: each turn
-/// makes the runtime wake and halt its workers, which costs more than a cheap batch.
+/// makes the runtime wake and halt its workers, which costs more than a cheap batch. Also how long a turn
+/// may have taken that is followed by another for the same batch.
 const TURN_EVERY: Duration = Duration::from_micros(200);
 
 /// What a processor owes its callers.
@@ -59,13 +60,14 @@ impl Turns {
 
     /// Whether callers have a turn now, before a batch for which `waiting` requests wait.
     pub(crate) fn is_due(&mut self, reason: CloseReason, waiting: usize, now: Instant) -> bool {
+        let is_recent = now.saturating_duration_since(self.last) < TURN_EVERY;
         let is_due = match reason {
-            CloseReason::Full => {
-                self.is_owed && now.saturating_duration_since(self.last) >= TURN_EVERY
-            }
-            // Other threads may still be at it, and what runs elsewhere is worth another look.
+            CloseReason::Full => self.is_owed && !is_recent,
+            // Other threads may still be at it, and what runs elsewhere is worth another look; but
+            // not where the runtime is so busy that a turn is long.
             CloseReason::Idle if !self.holds_task => {
-                self.is_owed || self.waited.is_some_and(|waited| waiting > waited)
+                let brought_more = self.waited.is_some_and(|waited| waiting > waited);
+                self.is_owed || brought_more && is_recent
             }
             _ => self.is_owed,
         };
@@ -138,5 +140,12 @@ mod tests {
         assert!(!turns.is_due(CloseReason::Idle, 5, now));
         turns.starting();
         assert!(!turns.is_due(CloseReason::Idle, 6, now));
+    }
+
+    #[test]
+    fn a_turn_that_took_long_is_not_followed_by_another() {
+        let (mut turns, now) = after(8, false);
+        assert!(turns.is_due(CloseReason::Idle, 1, now));
+        assert!(!turns.is_due(CloseReason::Idle, 5, now + TURN_EVERY));
     }
 }
