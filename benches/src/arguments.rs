@@ -53,6 +53,19 @@ impl Arguments {
         Ok(read)
     }
 
+    /// Says what is for people: with the results, or beside them where those are for programs.
+    #[allow(
+        clippy::print_stdout,
+        clippy::print_stderr,
+        reason = "what a benchmark says is its result"
+    )]
+    pub fn tell(&self, line: &str) {
+        match self.json {
+            true => eprintln!("{line}"),
+            false => println!("{line}"),
+        }
+    }
+
     /// Whether the workload of this name is measured.
     #[must_use]
     pub fn choose(&self, workload: &str) -> bool {

@@ -6,7 +6,6 @@
 //! of them unless it is given.
 #![allow(
     clippy::print_stdout,
-    clippy::print_stderr,
     reason = "a benchmark's results are its standard output"
 )]
 
@@ -50,11 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("\nafter: {}\n", machine::load());
     }
     for verdict in aims::verdicts(&all) {
-        // Beside the lines for programs, for who watches.
-        match arguments.json {
-            true => eprintln!("{verdict}"),
-            false => println!("{verdict}"),
-        }
+        arguments.tell(&verdict);
     }
     Ok(())
 }

@@ -66,23 +66,19 @@ fn main() -> Result<(), Box<dyn Error>> {
         for idle in &idle {
             println!("{}", report::idle_json_line(idle));
         }
-        // Beside the lines for programs, for who watches.
-        for verdict in aims::verdicts(&results, &idle) {
-            eprintln!("{verdict}");
+    } else {
+        println!("after: {}\n", machine::load());
+        println!("{}", report::header());
+        for (results, subject) in rows() {
+            println!("{}", report::row(results, subject));
         }
-        return Ok(());
+        if !idle.is_empty() {
+            println!("\n{}", report::idle_table(&idle));
+        }
+        println!();
     }
-    println!("after: {}\n", machine::load());
-    println!("{}", report::header());
-    for (results, subject) in rows() {
-        println!("{}", report::row(results, subject));
-    }
-    if !idle.is_empty() {
-        println!("\n{}", report::idle_table(&idle));
-    }
-    println!();
     for verdict in aims::verdicts(&results, &idle) {
-        println!("{verdict}");
+        arguments.tell(&verdict);
     }
     Ok(())
 }
