@@ -9,7 +9,6 @@ pub mod closed_loop;
 pub mod inproc;
 pub mod machine;
 mod processor_time;
-pub mod progress;
 pub mod statistics;
 pub mod wire;
 

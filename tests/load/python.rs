@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use dynamic_batcher::{BatchPolicy, BatchProcessor, Batcher, ErrorKind};
 use dynamic_batcher_conformance::RedisServer;
+use dynamic_batcher_conformance::faults::progress;
 use dynamic_batcher_redis::{RedisConfig, RedisTransport};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -92,6 +93,8 @@ async fn python_callers(client: &str) -> bool {
     const PROCESSES: i64 = 4;
     const CALLERS: i64 = 64;
     const REQUESTS: i64 = 391;
+    let title = "256 Python callers, two Rust processors";
+    progress::show(&format!("{client}: {title}"));
     let server = RedisServer::start(None);
     let policy = BatchPolicy::default().batch_time(Duration::from_millis(20));
     let mut processors = Vec::new();
@@ -117,7 +120,6 @@ async fn python_callers(client: &str) -> bool {
         let report = processor.drain(SLOW).await.expect("it has not ended");
         assert!(report.ended, "{report:?}");
     }
-    let title = "256 Python callers, two Rust processors";
     let all = counts.all() == PROCESSES * CALLERS * REQUESTS;
     let right = report(title, client, &counts, time) && counts.lost == 0 && all;
     nothing_left(&server).await && right
@@ -132,6 +134,7 @@ async fn python_processor(
     requests: i64,
     lost: std::ops::RangeInclusive<i64>,
 ) -> bool {
+    progress::show(&format!("{client}: {title}"));
     let server = RedisServer::start(None);
     let batcher = Batcher::new(connect(&server, client).await);
     let _python = python(&server, "processor.py")

@@ -8,6 +8,7 @@ mod job;
 mod ledger;
 mod peer;
 mod probe;
+pub mod progress;
 mod proxy;
 pub mod role;
 mod signal;

@@ -9,7 +9,8 @@ use std::error::Error;
 
 use dynamic_batcher_benches::arguments::Arguments;
 use dynamic_batcher_benches::inproc::choosing::{Effort, Load, table};
-use dynamic_batcher_benches::{machine, progress};
+use dynamic_batcher_benches::machine;
+use dynamic_batcher_conformance::faults::progress;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::read(std::env::args().skip(1))?;

@@ -17,7 +17,8 @@ use dynamic_batcher_benches::arguments::Arguments;
 use dynamic_batcher_benches::inproc::measure::{Effort, measure};
 use dynamic_batcher_benches::inproc::workload::Workload;
 use dynamic_batcher_benches::inproc::{aims, report};
-use dynamic_batcher_benches::{machine, progress};
+use dynamic_batcher_benches::machine;
+use dynamic_batcher_conformance::faults::progress;
 
 #[global_allocator]
 static ALLOCATOR: Allocator<System> = Allocator::system();

@@ -13,10 +13,11 @@
 use std::error::Error;
 
 use dynamic_batcher_benches::arguments::Arguments;
+use dynamic_batcher_benches::machine;
 use dynamic_batcher_benches::wire::measure::{Effort, has_python, measure};
 use dynamic_batcher_benches::wire::workload::Workload;
 use dynamic_batcher_benches::wire::{aims, idle, long, processors, report};
-use dynamic_batcher_benches::{machine, progress};
+use dynamic_batcher_conformance::faults::progress;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();

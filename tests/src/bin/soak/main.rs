@@ -18,7 +18,7 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use dynamic_batcher_conformance::faults::{Client, role};
+use dynamic_batcher_conformance::faults::{Client, progress, role};
 use fastrand::Rng;
 use tokio::time::sleep;
 
@@ -98,6 +98,9 @@ async fn soak(options: &Options) -> Result<Report, Box<dyn Error>> {
         trouble.make(&mut fleet);
         fleet.hear();
         fleet.tend();
+        let (at, of) = (start.elapsed().as_secs(), options.time.as_secs());
+        let faults: u32 = trouble.count.values().sum();
+        progress::show(&format!("{at} of {of} s, {faults} faults"));
         sleep(Duration::from_millis(20)).await;
     }
     trouble.end(&mut fleet);

@@ -1,4 +1,4 @@
-//! What is being measured, for who waits for it.
+//! What a long program is at, for who waits for it.
 
 use std::io::{IsTerminal as _, stderr};
 
