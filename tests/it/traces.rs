@@ -5,6 +5,7 @@
 )]
 
 use std::collections::HashMap;
+use std::sync::Once;
 use std::thread;
 use std::time::Duration;
 
@@ -23,6 +24,16 @@ use tracing_subscriber::layer::SubscriberExt as _;
 const LIMIT: Duration = Duration::from_secs(10);
 const STREAM: &str = "request";
 
+/// Asks `tracing` to note spans on any thread: it takes the no of a thread without a subscriber, if
+/// that is the first to come by a span, for the others' answer, too.
+fn note_everywhere() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let keeps_none = tracing_subscriber::registry();
+        tracing::subscriber::set_global_default(keeps_none).expect("nothing else sets it");
+    });
+}
+
 /// The spans of one thread, which has a runtime of its own: like a process.
 struct Spans {
     exporter: InMemorySpanExporter,
@@ -32,6 +43,7 @@ struct Spans {
 
 impl Spans {
     fn listen() -> Self {
+        note_everywhere();
         let exporter = InMemorySpanExporter::default();
         let provider = SdkTracerProvider::builder()
             .with_simple_exporter(exporter.clone())
@@ -231,6 +243,7 @@ async fn what_is_no_traceparent_harms_no_request() {
 
 #[tokio::test]
 async fn an_entry_has_the_field_only_where_somebody_listens_to_its_call() {
+    note_everywhere();
     let server = RedisServer::start(None);
     let transport = RedisTransport::connect(config(&server)).await.unwrap();
     let batcher: Batcher<u32, u32> = Batcher::new(transport);

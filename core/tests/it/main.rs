@@ -6,4 +6,3 @@ mod metrics;
 mod names;
 #[cfg(feature = "tower")]
 mod tower;
-mod trace;

@@ -1,8 +1,11 @@
 //! The spans of a request and its batch, as any subscriber sees them.
+//!
+//! A program of its own: `tracing` asks a thread without a subscriber whether a span is wanted when
+//! it is the first to come by, and holds to its no for all others.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use dynamic_batcher::{
@@ -96,6 +99,12 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
 
 /// Sees the spans of this thread until the guard is dropped.
 fn listen() -> (Spans, tracing::subscriber::DefaultGuard) {
+    // For the threads that handlers run on: without it they would say no for this one, too.
+    static EVERYWHERE: Once = Once::new();
+    EVERYWHERE.call_once(|| {
+        let keeps_none = tracing_subscriber::registry();
+        tracing::subscriber::set_global_default(keeps_none).expect("nothing else sets it");
+    });
     let spans = Spans::default();
     let subscriber = tracing_subscriber::registry().with(spans.clone());
     (spans, tracing::subscriber::set_default(subscriber))
