@@ -138,6 +138,12 @@ pub(crate) async fn a_notice_that_a_cut_connection_has_swallowed_is_taken(client
         let consumers = rig.probe.consumers("{request}:again");
         consumers.iter().any(|consumer| consumer.pending > 0)
     };
+    // A read that the network holds up would get nothing.
+    let reads = || {
+        let clients: String = rig.probe.say("CLIENT LIST");
+        clients.matches("cmd=xreadgroup").count() == 2
+    };
+    eventually("both processors read", reads).await;
     proxy.set(Network::Stalled);
     rig.probe
         .say::<String>("XADD {request}:again * from nobody");
