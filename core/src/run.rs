@@ -176,6 +176,8 @@ where
                 books.set_observer(policy.observer);
                 // What is being read was asked for by the old size.
                 reads.clear();
+                // What starts first by the old policy may not by this one.
+                continue;
             }
 
             let room = held.former.room();

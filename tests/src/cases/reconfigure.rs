@@ -18,6 +18,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(Forming, a_smaller_batch_size_reads_less_ahead),
     case!(Forming, a_larger_batch_size_reads_on),
     case!(Forming, a_new_run_timeout_holds_from_the_next_batch),
+    case!(G1, a_batch_that_ends_with_a_change_is_answered),
 ];
 
 /// Counted from the sending, as the old one was.
@@ -134,4 +135,30 @@ async fn a_new_run_timeout_holds_from_the_next_batch(stage: Stage) {
     let kind = ErrorKind::HandlerTimeout { run_timeout: LIMIT };
     assert_eq!(error.kind(), kind, "{error}");
     stage.clock.assert_at(start, LIMIT);
+}
+
+/// Although a full batch, which would have started first, is none any more.
+async fn a_batch_that_ends_with_a_change_is_answered(stage: Stage) {
+    let instances = size(2);
+    let (processor, mut controls) = stage.controlled_each(when_full(2).instances(instances));
+    let first = stage.send_each(0..2);
+    let batch = controls.next().await;
+    let second = stage.send_each(2..4);
+    let other = controls.next().await;
+    let third = stage.send_each(4..6);
+    until(|| processor.status().waiting == 2).await;
+
+    batch.answer();
+    let policy = processor.policy().batch_size(size(4));
+    processor.reconfigure(policy).expect("it can change");
+    assert_all_answered(first, 0..2).await;
+
+    other.answer();
+    assert_all_answered(second, 2..4).await;
+    let fourth = stage.send_each(6..8);
+    let batch = controls.next().await;
+    assert_eq!(batch.ids(), [4, 5, 6, 7]);
+    batch.answer();
+    assert_all_answered(third, 4..6).await;
+    assert_all_answered(fourth, 6..8).await;
 }
