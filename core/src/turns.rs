@@ -10,9 +10,11 @@ use tokio::time::Instant;
 use crate::meta::CloseReason;
 
 /// While full batches wait, callers have their turn this often instead of after each batch: each turn
-/// makes the runtime wake and halt its workers, which costs more than a cheap batch. Also how long a turn
-/// may have taken that is followed by another for the same batch.
+/// makes the runtime wake and halt its workers, which costs more than a cheap batch.
 const TURN_EVERY: Duration = Duration::from_micros(200);
+
+/// How long turns may bring more to a batch that could start.
+const TURNS_TAKE: Duration = Duration::from_micros(200);
 
 /// What a processor owes its callers.
 #[derive(Debug)]
@@ -21,9 +23,18 @@ pub(crate) struct Turns {
     holds_task: bool,
     is_owed: bool,
     answered_several: bool,
-    /// When callers last had a turn, and how many requests then waited for the batch to come.
+    /// When callers last had a turn.
     last: Instant,
-    waited: Option<usize>,
+    /// The turns before the batch to come.
+    before: Option<Before>,
+}
+
+/// Turns before one batch.
+#[derive(Debug)]
+struct Before {
+    since: Instant,
+    /// How many requests waited when the last of them began.
+    waited: usize,
 }
 
 impl Turns {
@@ -33,7 +44,7 @@ impl Turns {
             is_owed: false,
             answered_several: false,
             last: now,
-            waited: None,
+            before: None,
         }
     }
 
@@ -55,26 +66,29 @@ impl Turns {
 
     /// A batch starts.
     pub(crate) fn starting(&mut self) {
-        self.waited = None;
+        self.before = None;
     }
 
-    /// Whether callers have a turn now, before a batch for which `waiting` requests wait.
+    /// Whether callers have a turn now, before a batch for which `waiting` requests wait. Whatever is
+    /// answered meanwhile, a batch waits for one turn that is owed: it could start.
     pub(crate) fn is_due(&mut self, reason: CloseReason, waiting: usize, now: Instant) -> bool {
-        let is_recent = now.saturating_duration_since(self.last) < TURN_EVERY;
-        let is_due = match reason {
-            CloseReason::Full => self.is_owed && !is_recent,
+        let passed = |since| now.saturating_duration_since(since);
+        let is_due = match (&self.before, reason) {
+            (None, CloseReason::Full) => self.is_owed && passed(self.last) >= TURN_EVERY,
+            (None, _) => self.is_owed,
             // Other threads may still be at it, and what runs elsewhere is worth another look; but
             // not where the runtime is so busy that a turn is long.
-            CloseReason::Idle if !self.holds_task => {
-                let brought_more = self.waited.is_some_and(|waited| waiting > waited);
-                self.is_owed || brought_more && is_recent
+            (Some(before), CloseReason::Idle) if !self.holds_task => {
+                waiting > before.waited && passed(before.since) < TURNS_TAKE
             }
-            _ => self.is_owed,
+            (Some(_), _) => false,
         };
         if is_due {
             self.is_owed = false;
             self.last = now;
-            self.waited = Some(waiting);
+            let since = self.before.as_ref().map_or(now, |before| before.since);
+            let waited = waiting;
+            self.before = Some(Before { since, waited });
         }
         is_due
     }
@@ -116,6 +130,7 @@ mod tests {
         let soon = start + TURN_EVERY / 2;
         assert!(!turns.is_due(CloseReason::Full, 64, soon));
         assert!(turns.is_due(CloseReason::Full, 64, start + TURN_EVERY));
+        turns.starting();
         turns.answered();
         assert!(!turns.is_due(CloseReason::Full, 64, start + TURN_EVERY * 3 / 2));
         // The turn that was left out is made up for when a batch is not full.
@@ -146,6 +161,34 @@ mod tests {
     fn a_turn_that_took_long_is_not_followed_by_another() {
         let (mut turns, now) = after(8, false);
         assert!(turns.is_due(CloseReason::Idle, 1, now));
-        assert!(!turns.is_due(CloseReason::Idle, 5, now + TURN_EVERY));
+        assert!(!turns.is_due(CloseReason::Idle, 5, now + TURNS_TAKE));
+    }
+
+    #[test]
+    fn turns_that_bring_more_come_to_an_end() {
+        let (mut turns, start) = after(64, false);
+        let pause = TURNS_TAKE / 4;
+        let times = (0..64).map(|n| (1 + n, start + pause * n));
+        let taken = times.take_while(|&(waiting, now)| {
+            let waiting = usize::try_from(waiting).unwrap();
+            turns.is_due(CloseReason::Idle, waiting, now)
+        });
+        assert_eq!(taken.count(), 4);
+    }
+
+    #[test]
+    fn a_batch_waits_for_one_turn_whatever_is_answered_meanwhile() {
+        for reason in [CloseReason::Idle, CloseReason::Window, CloseReason::Full] {
+            for holds_task in [false, true] {
+                let (mut turns, start) = after(1, holds_task);
+                let now = start + TURN_EVERY;
+                assert!(turns.is_due(reason, 2, now));
+                turns.answered();
+                assert!(!turns.is_due(reason, 2, now + TURN_EVERY));
+                // It is made up for before the next one.
+                turns.starting();
+                assert!(turns.is_due(reason, 2, now + TURN_EVERY));
+            }
+        }
     }
 }
