@@ -87,6 +87,8 @@ impl<H> Renewable<H> {
         let Some(make) = &self.make else {
             return;
         };
+        // Before another is made: there may be room for one, in a device or for a lock.
+        let_go(self.handler.take());
         // Awaited, not blocked on: others make theirs meanwhile, and the runtime's threads go on.
         let mut make = make.lock().await;
         let made = catch(|| make(self.index));
@@ -248,6 +250,7 @@ impl<Req: Send + 'static, Resp: Send + 'static> Worker<Req, Resp> {
             let outcome =
                 run.map(|outcome| outcome.unwrap_or_else(|| Outcome::failed(instance_gone())));
             let outcome = outcome.unwrap_or_else(|panicked| {
+                let_go(made.take());
                 made = make();
                 Outcome::failed(panicked)
             });
@@ -304,6 +307,13 @@ fn close_unless<T>(usable: bool, jobs: &mut mpsc::Receiver<T>) {
 
 pub(crate) fn catch<T>(run: impl FnOnce() -> T) -> Result<T> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| panicked(&*panic))
+}
+
+/// Drops a handler that has panicked, and may panic again over what it left.
+fn let_go<H>(handler: Option<H>) {
+    if let Err(error) = catch(|| drop(handler)) {
+        tracing::error!("dropping a handler that had panicked failed: {error}");
+    }
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Error {

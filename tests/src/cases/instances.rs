@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ pub(crate) const CASES: &[Case] = &[
     case!(Forming, each_instance_has_its_own_state),
     case!(G6, a_panicked_handler_is_made_anew),
     case!(G6, a_panicked_function_on_a_thread_is_made_anew).blocks_threads(),
+    case!(G6, a_panicked_handler_goes_before_another_is_made),
+    case!(G6, a_panicked_function_goes_before_another_is_made).blocks_threads(),
     case!(G8, a_drain_ends_at_its_deadline_though_a_thread_is_blocked).blocks_threads(),
 ];
 
@@ -160,6 +162,62 @@ async fn a_panicked_handler_is_made_anew(stage: Stage) {
 
 async fn a_panicked_function_on_a_thread_is_made_anew(stage: Stage) {
     let (made, make) = counted(|| answer_or_panic);
+    let source = stage.source.clone();
+    let _processor = BatchProcessor::spawn_blocking_each(source, when_idle(1), make);
+    assert_made_anew(stage, &made).await;
+}
+
+/// What there is one of, as a device that holds one model.
+struct Only {
+    taken: Arc<AtomicBool>,
+    used: bool,
+}
+
+impl Only {
+    /// Panics when somebody has it.
+    fn take(taken: &Arc<AtomicBool>) -> Self {
+        assert!(!taken.swap(true, Ordering::Relaxed), "it is taken");
+        let taken = Arc::clone(taken);
+        Self { taken, used: false }
+    }
+
+    fn answer(&mut self, batch: Vec<Request>) -> Vec<Response> {
+        self.used = true;
+        let responses = answer_or_panic(batch);
+        self.used = false;
+        responses
+    }
+}
+
+impl Drop for Only {
+    /// Panics over what a panic has left.
+    fn drop(&mut self) {
+        self.taken.store(false, Ordering::Relaxed);
+        if self.used {
+            resume_unwind(Box::new("on purpose"));
+        }
+    }
+}
+
+impl Handler<Request, Response> for Only {
+    async fn run(&mut self, batch: Vec<Request>, _: &BatchContext) -> Outcome<Response> {
+        self.answer(batch).into()
+    }
+}
+
+async fn a_panicked_handler_goes_before_another_is_made(stage: Stage) {
+    let taken = Arc::default();
+    let (made, make) = counted(move || Only::take(&taken));
+    let _processor = BatchProcessor::spawn_each(stage.source.clone(), when_idle(1), make);
+    assert_made_anew(stage, &made).await;
+}
+
+async fn a_panicked_function_goes_before_another_is_made(stage: Stage) {
+    let taken = Arc::default();
+    let (made, make) = counted(move || {
+        let mut only = Only::take(&taken);
+        move |batch: Vec<Request>| only.answer(batch)
+    });
     let source = stage.source.clone();
     let _processor = BatchProcessor::spawn_blocking_each(source, when_idle(1), make);
     assert_made_anew(stage, &made).await;
