@@ -168,7 +168,8 @@ impl<Req, Resp> Shared<Req, Resp> {
         } else {
             "no processor has taken it"
         };
-        for Queued { slot, .. } in expired.queued {
+        // All are told before the first payload is dropped, which may panic.
+        for Queued { slot, .. } in &expired.queued {
             let queued = now.saturating_duration_since(slot.meta.enqueued);
             slot.fail(Error::timeout(queued, false, detail));
         }
@@ -188,7 +189,8 @@ impl<Req, Resp> Shared<Req, Resp> {
     /// A consumer is gone; what nobody is left for ends.
     pub(crate) fn detach(&self) {
         let waiting = self.lock().detach();
-        for Queued { slot, .. } in waiting {
+        // All are told before the first payload is dropped, which may panic.
+        for Queued { slot, .. } in &waiting {
             let detail = "the last processor has gone and this request had not been started";
             slot.fail(Error::new(ErrorKind::Closed, detail));
         }

@@ -187,7 +187,9 @@ impl<Req, Resp> Drop for MemoryTicket<Req, Resp> {
         };
         let (slot, consumers) = {
             let mut queue = shared.lock();
-            (queue.end(self.key), queue.consumers())
+            // One that has ended has left its key to another.
+            let slot = self.ended.take().or_else(|| queue.end(self.key));
+            (slot, queue.consumers())
         };
         let Some(slot) = slot else {
             return;

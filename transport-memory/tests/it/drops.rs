@@ -1,7 +1,9 @@
 //! Payloads and responses whose `Drop` comes back to the transport: none is dropped under its lock,
-//! and a call that is dropped in between is counted once.
+//! and a call that is dropped in between is counted once. And such whose `Drop` panics: it is felt by
+//! the task that drops it, and no other call is forgotten over it.
 
 use std::num::NonZeroUsize;
+use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -10,6 +12,7 @@ use std::time::Duration;
 use dynamic_batcher::{BatchPolicy, BatchProcessor, Batcher, Error, ErrorKind, WhenIdle};
 use dynamic_batcher_memory::{MemoryConfig, MemoryTransport};
 use tokio::runtime::Builder;
+use tokio::sync::Notify;
 
 use crate::{poll_once, within};
 
@@ -126,4 +129,70 @@ fn an_unread_response_may_own_a_call_of_the_same_transport() {
             drop(call);
         });
     });
+}
+
+/// What panics when it is dropped, if it says so.
+struct Fragile(bool);
+
+impl Drop for Fragile {
+    fn drop(&mut self) {
+        if self.0 {
+            resume_unwind(Box::new("on purpose"));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_whose_drop_panics_keeps_no_other_from_expiring() {
+    let batcher: Batcher<Fragile, u8> = Batcher::new(MemoryTransport::default());
+    let batcher = batcher.timeout(Duration::from_millis(10));
+    let calls = async { tokio::join!(batcher.send(Fragile(true)), batcher.send(Fragile(false))) };
+    let (one, other) = within(calls).await;
+    for error in [one.unwrap_err(), other.unwrap_err()] {
+        assert!(matches!(error.kind(), ErrorKind::Timeout { .. }), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_whose_drop_panics_keeps_no_other_from_its_end() {
+    let transport = MemoryTransport::<Fragile, u8>::default();
+    let batcher = Batcher::new(transport.clone());
+    let policy = BatchPolicy::default().batch_time(Duration::from_secs(60));
+    let (processor, task) = BatchProcessor::pair(transport, policy, |batch: Vec<Fragile>| {
+        vec![1; batch.len()]
+    });
+    let mut one = Box::pin(batcher.send(Fragile(true)));
+    let mut other = Box::pin(batcher.send(Fragile(false)));
+    assert!(poll_once(one.as_mut()).is_pending() && poll_once(other.as_mut()).is_pending());
+    let end = std::panic::AssertUnwindSafe(move || drop((processor, task)));
+    std::panic::catch_unwind(end).unwrap_err();
+    let (one, other) = within(async { tokio::join!(one, other) }).await;
+    for error in [one.unwrap_err(), other.unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_whose_drop_panics_keeps_no_other_from_its_end() {
+    let transport = MemoryTransport::<bool, Fragile>::default();
+    let batcher = Batcher::new(transport.clone());
+    let signals = Arc::new((Notify::new(), Notify::new()));
+    let of_handler = Arc::clone(&signals);
+    let policy = BatchPolicy::default().batch_size(NonZeroUsize::new(2).unwrap());
+    let _processor = BatchProcessor::spawn(transport, policy, move |batch: Vec<bool>| {
+        let signals = Arc::clone(&of_handler);
+        async move {
+            signals.0.notify_one();
+            signals.1.notified().await;
+            batch.into_iter().map(Fragile).collect::<Vec<_>>()
+        }
+    });
+    let mut gone = Box::pin(batcher.send(true));
+    let mut other = Box::pin(batcher.send(false));
+    assert!(poll_once(gone.as_mut()).is_pending() && poll_once(other.as_mut()).is_pending());
+    signals.0.notified().await;
+    drop(gone);
+    signals.1.notify_one();
+    let error = within(other).await.map(drop).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
 }
