@@ -7,7 +7,9 @@
 //! runtime that nobody drives would keep the others' callers waiting.
 
 use std::panic::catch_unwind;
+use std::pin::Pin;
 use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::runtime::{Handle, Id};
@@ -121,7 +123,7 @@ pub(crate) fn current_runtime() -> Result<Handle> {
 ///
 /// # Errors
 ///
-/// `Config` when the runtime keeps no time.
+/// `Config` when the runtime keeps no time, or has been shut down.
 pub(crate) fn start<Req, Resp>(
     shared: &Arc<Shared<Req, Resp>>,
     runtime: &Handle,
@@ -133,7 +135,8 @@ where
 {
     // tokio has no other way to ask: a timer cannot be made on a runtime without time.
     if catch_unwind(|| drop(sleep(Duration::ZERO))).is_err() {
-        shared.lock().timers.remove(runtime.id());
+        // Calls that took it for set learn the same.
+        shared.timer_died(runtime.id());
         return Err(Error::new(
             ErrorKind::Config,
             "the runtime keeps no time and deadlines need it, build it with `enable_time`",
@@ -143,8 +146,16 @@ where
         shared: Some(Arc::downgrade(shared)),
         runtime: runtime.id(),
     };
-    runtime.spawn(run(guard, signal));
-    Ok(())
+    let mut task = runtime.spawn(run(guard, signal));
+    // It may be through already; but to be cancelled before it began takes a runtime that runs
+    // nothing any more.
+    match Pin::new(&mut task).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Err(error)) if error.is_cancelled() => Err(Error::new(
+            ErrorKind::Config,
+            "the runtime has been shut down, and deadlines need one that runs",
+        )),
+        _ => Ok(()),
+    }
 }
 
 async fn run<Req, Resp>(mut guard: Guard<Req, Resp>, signal: Arc<Notify>) {

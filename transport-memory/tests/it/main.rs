@@ -121,6 +121,21 @@ fn a_runtime_without_time_is_refused() {
     assert!(error.to_string().contains("enable_time"), "{error}");
 }
 
+/// It runs a future that is blocked on, and nothing that would keep its time.
+#[test]
+fn a_runtime_that_has_been_shut_down_is_refused() {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let handle = runtime.handle().clone();
+    drop(runtime);
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let batcher = Batcher::new(MemoryTransport::<u8, u8>::default());
+        let _ = tell.send(handle.block_on(batcher.send(1)));
+    });
+    let outcome = told.recv_timeout(10 * SECOND).expect("the call hangs");
+    assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Config);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_processor_that_is_held_up_keeps_no_other_asleep() {
     let transport = MemoryTransport::<u8, u8>::default();
