@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use futures_util::future::{Either, FutureExt as _, select};
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tracing::{Instrument as _, Span};
 
@@ -216,10 +217,11 @@ impl<Req: Send + 'static, Resp: Send + 'static> Worker<Req, Resp> {
             let outcome = {
                 let run = handler.run(job.batch, &job.context);
                 let run = std::pin::pin!(run.instrument(job.span));
-                // `unwanted` ends with an error when its other half is dropped: both mean it.
-                match select(run, job.unwanted).await {
-                    Either::Left((outcome, _)) => outcome,
-                    Either::Right(_) => Outcome::failed(instance_gone()),
+                // `unwanted` ends with an error when its other half is dropped: both mean it. Asked
+                // first: what was given up on its way here does not start.
+                match select(job.unwanted, run).await {
+                    Either::Left(_) => Outcome::failed(instance_gone()),
+                    Either::Right((outcome, _)) => outcome,
                 }
             };
             close_unless(handler.is_made(), &mut jobs);
@@ -242,7 +244,11 @@ impl<Req: Send + 'static, Resp: Send + 'static> Worker<Req, Resp> {
         let mut made = make();
         close_unless(made.is_some(), &mut jobs);
         drop(starting);
-        while let (Some(function), Some(job)) = (&mut made, jobs.blocking_recv()) {
+        while let (Some(function), Some(mut job)) = (&mut made, jobs.blocking_recv()) {
+            // It was given up on its way here.
+            if job.unwanted.try_recv() != Err(TryRecvError::Empty) {
+                continue;
+            }
             // An outcome that stands as it is needs no waiting for.
             let span = job.span;
             let run = catch(|| span.in_scope(|| function(job.batch).into_outcome().now_or_never()));
@@ -330,3 +336,6 @@ fn out_of_service(instance: usize, error: &Error) {
 fn instance_gone() -> Error {
     Error::new(ErrorKind::Lost, "the instance that ran it is gone")
 }
+
+#[cfg(test)]
+mod tests;
