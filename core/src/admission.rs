@@ -13,6 +13,8 @@ use tokio::time::Instant;
 /// What every refused caller is told before anything has been measured. No line is formed from
 /// it: its places would be far too far apart.
 const FIRST_GUESS: Duration = Duration::from_millis(100);
+/// Nobody is told to come back sooner: who did so at once would only be busy.
+const SOONEST: Duration = Duration::from_millis(1);
 /// The line is never longer than this: who is told to come back so late will not.
 const LONGEST_LINE: Duration = Duration::from_secs(60);
 
@@ -102,7 +104,7 @@ impl Admission {
         self.rate.measure(count, outstanding, now);
     }
 
-    /// After which time the next request that is refused now should try again.
+    /// After which time the next request that is refused now should try again: a millisecond at least.
     pub fn refuse(&mut self, now: Instant) -> Duration {
         let Some(interval) = self.rate.interval() else {
             return FIRST_GUESS;
@@ -119,7 +121,7 @@ impl Admission {
             }
         };
         self.line = Some(line);
-        line.last - now
+        (line.last - now).max(SOONEST)
     }
 }
 
@@ -199,6 +201,16 @@ mod tests {
             assert_eq!(admission.admit(2, now), Err(FIRST_GUESS));
         }
         assert_eq!(admission.admit(1, now), Ok(()));
+    }
+
+    #[test]
+    fn nobody_is_told_to_come_back_at_once() {
+        let now = Instant::now();
+        let mut admission = Admission::new(4);
+        // Two batches that ended at the same time.
+        admission.drained(2, 4, || now);
+        admission.drained(2, 4, || now);
+        assert_eq!(admission.admit(4, now), Err(SOONEST));
     }
 
     #[test]
