@@ -219,7 +219,7 @@ impl<'a> Books<'a> {
             return;
         }
         let (waiting, oldest) = waiting();
-        if rests && oldest.is_some() {
+        if rests && waiting > 0 {
             return;
         }
         self.load_told = Some(now);
@@ -274,4 +274,33 @@ fn answers<'a, Resp, T>(
         let queued = started.saturating_duration_since(meta.enqueued);
         Answer::new(ticket, outcome, queued)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[derive(Default)]
+    struct Loads(Mutex<Vec<usize>>);
+
+    impl Observer for Loads {
+        fn load(&self, load: &Load) {
+            self.0.lock().unwrap().push(load.waiting);
+        }
+    }
+
+    #[test]
+    fn what_waits_is_told_now_and_then_and_at_once_when_it_is_nothing() {
+        let loads = Arc::new(Loads::default());
+        let counts = Counts::new();
+        let mut books = Books::new(Some(loads.clone()), &counts);
+        let now = Instant::now();
+        // They wait in the transport: the processor itself holds none.
+        books.load(now, || (9, None));
+        books.load(now + LOAD_REST / 2, || (8, None));
+        books.load(now + LOAD_REST, || (7, None));
+        books.load(now + LOAD_REST, || (0, None));
+        assert_eq!(*loads.0.lock().unwrap(), [9, 7, 0]);
+    }
 }

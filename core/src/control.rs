@@ -117,11 +117,13 @@ impl Control {
         if self.phase() == Phase::Ended {
             return Err(Error::new(ErrorKind::Closed, "the processor has ended"));
         }
-        {
+        let before = {
             let mut current = self.lock_policy();
             self.check_change(&current, &policy)?;
-            *current = policy;
-        }
+            std::mem::replace(&mut *current, policy)
+        };
+        // Not under the lock: its observer may ask for the policy when it is dropped.
+        drop(before);
         self.has_new_policy.store(true, Ordering::Release);
         self.run_loop.wake();
         Ok(())
