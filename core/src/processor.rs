@@ -173,8 +173,8 @@ impl<Req, Resp> BatchProcessor<Req, Resp> {
     ///
     /// # Errors
     ///
-    /// What failed the warm-up, if anything did; otherwise [`Closed`](ErrorKind::Closed) when the
-    /// processor drains or has ended.
+    /// What ended it, as [`ended`](Self::ended) has it, if anything did; otherwise
+    /// [`Closed`](ErrorKind::Closed) when the processor drains or has ended.
     ///
     /// # Cancellation
     ///
@@ -253,11 +253,38 @@ impl<Req, Resp> BatchProcessor<Req, Resp> {
 
     /// Waits until the processor has ended, for whatever reason.
     ///
+    /// # Errors
+    ///
+    /// What ended it, if it ended by itself: what failed the warm-up, why nothing can be read any more,
+    /// or [`Panic`](ErrorKind::Panic) when no handler is left, as each panicked and could not be made
+    /// anew.
+    ///
     /// # Cancellation
     ///
     /// Safe: it only waits.
-    pub async fn ended(&self) {
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use dynamic_batcher::BatchPolicy;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> dynamic_batcher::Result<()> {
+    /// let (batcher, processor) =
+    ///     dynamic_batcher_memory::spawn(BatchPolicy::default(), |batch: Vec<u8>| batch);
+    /// tokio::select! {
+    ///     ended = processor.ended() => ended?,
+    ///     // What tells this program to end, a signal for example.
+    ///     () = async {} => drop(processor.drain(Duration::from_secs(5)).await?),
+    /// }
+    /// # drop(batcher);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn ended(&self) -> Result<()> {
         self.control.reached(Phase::Ended).await;
+        self.control.failure().map_or(Ok(()), Err)
     }
 
     /// Lets the processor go on without a handle, until its source is closed.

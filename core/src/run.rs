@@ -14,7 +14,7 @@ use tracing::{Instrument as _, Span};
 use crate::backoff::Backoff;
 use crate::batch::{Books, OpenBatch, RunBatch};
 use crate::control::{Control, Order, Phase};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::former::Step;
 use crate::held::Held;
 use crate::instance::Instance;
@@ -209,6 +209,7 @@ where
                     Err(error) => {
                         source_open = false;
                         tracing::error!("reading failed for good, the processor ends: {error}");
+                        control.fail(error);
                     }
                 }
                 if !source_open {
@@ -235,6 +236,10 @@ where
                     // An instance that was cut short is among those that run until it is back.
                     if idle.is_empty() && running.is_empty() {
                         tracing::error!("no instance is left to run a batch, the processor ends");
+                        control.fail(Error::new(
+                            ErrorKind::Panic,
+                            "no handler is left, and none could be made anew",
+                        ));
                         return Poll::Ready(());
                     }
                     if !source_open && nothing_runs && nothing_left {

@@ -94,7 +94,7 @@ async fn batched(
     };
     let run = measure(network, inputs, callers, call).await?;
     // All batchers are gone with the callers: it ends by itself.
-    processor.ended().await;
+    processor.ended().await?;
     Ok(run)
 }
 

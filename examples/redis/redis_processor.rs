@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     tokio::select! {
         signal = signal() => signal?,
-        () = processor.ended() => return Err("the processor has ended by itself".into()),
+        ended = processor.ended() => return Ok(ended?),
     }
     println!("draining");
     tokio::select! {

@@ -93,7 +93,7 @@ pub(crate) async fn process(
             sum(batch)
         }),
     };
-    processor.ended().await;
+    processor.ended().await?;
     Err("the processor has ended by itself".into())
 }
 

@@ -70,6 +70,22 @@ pub(crate) async fn a_permission_taken_away_is_told_soon(client: Client) {
     rig.end(vec![processor]).await;
 }
 
+pub(crate) async fn a_processor_that_may_no_longer_read_ends_and_says_why(client: Client) {
+    let rig = Rig::new(client);
+    let transport = client.connect(limited(&rig, "~* +@all")).await;
+    let processor = process(&transport.expect("it may"));
+    processor.ready().await.expect("it runs");
+    rig.probe.say::<()>("ACL SETUSER limited -xreadgroup");
+    // What ends the read that still blocks: it gets it, or is refused, as the server's version goes.
+    let caller = rig.caller().await;
+    let call = rig.begin_one(&caller, rig.job(), PATIENCE);
+    let ended = tokio::time::timeout(LIMIT, processor.ended()).await;
+    let error = ended.expect("it goes on").expect_err("it was not told to");
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    assert!(error.to_string().contains("NOPERM"), "{error}");
+    call.abort();
+}
+
 /// All that callers, processors and who looks at dead letters can come to send, and the server has
 /// refused none of it.
 pub(crate) async fn what_the_manual_permits_is_enough(client: Client) {

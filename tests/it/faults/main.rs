@@ -63,6 +63,7 @@ with_both_clients! {
     connecting::a_forbidden_command_or_key_is_refused,
     connecting::a_key_of_another_type_is_refused,
     connecting::a_permission_taken_away_is_told_soon,
+    connecting::a_processor_that_may_no_longer_read_ends_and_says_why,
     connecting::what_the_manual_permits_is_enough,
     garbage::what_nobody_should_write_fails_alone,
     garbage::a_processor_answers_nowhere_outside_its_names,

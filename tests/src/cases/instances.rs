@@ -24,6 +24,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(G6, a_panicked_function_on_a_thread_is_made_anew).blocks_threads(),
     case!(G6, a_panicked_handler_goes_before_another_is_made),
     case!(G6, a_panicked_function_goes_before_another_is_made).blocks_threads(),
+    case!(G6, a_processor_that_no_handler_is_left_of_ends_and_says_why),
     case!(G8, a_drain_ends_at_its_deadline_though_a_thread_is_blocked).blocks_threads(),
 ];
 
@@ -165,6 +166,21 @@ async fn a_panicked_function_on_a_thread_is_made_anew(stage: Stage) {
     let source = stage.source.clone();
     let _processor = BatchProcessor::spawn_blocking_each(source, when_idle(1), make);
     assert_made_anew(stage, &made).await;
+}
+
+async fn a_processor_that_no_handler_is_left_of_ends_and_says_why(stage: Stage) {
+    let made = AtomicBool::new(false);
+    let make = move |_| {
+        if made.swap(true, Ordering::Relaxed) {
+            resume_unwind(Box::new("on purpose"));
+        }
+        Fragile
+    };
+    let processor = BatchProcessor::spawn_each(stage.source.clone(), when_idle(1), make);
+    assert_eq!(error_of(stage.send(FATAL)).await.kind(), ErrorKind::Panic);
+    for ended in [processor.ended().await, processor.ready().await] {
+        assert_eq!(ended.expect_err("it failed").kind(), ErrorKind::Panic);
+    }
 }
 
 /// What there is one of, as a device that holds one model.

@@ -43,7 +43,7 @@ async fn a_processor_tells_where_it_is_in_its_life(stage: Stage) {
     assert_eq!((status.answered, status.running), (2, 0));
 
     task.abort();
-    processor.ended().await;
+    processor.ended().await.expect("nothing failed");
     assert!(!processor.is_alive());
     assert_eq!(processor.status().phase, Phase::Ended);
     let ready = processor.ready().await;
@@ -182,9 +182,9 @@ async fn the_last_batcher_ends_the_processors(stage: Stage) {
     abandon(sending).await;
     let clock = stage.clock;
     drop(stage);
-    idle.ended().await;
+    idle.ended().await.expect("nothing failed");
     clock.settle().await;
     assert!(busy.is_alive(), "it left its batch alone");
     batch.answer();
-    busy.ended().await;
+    busy.ended().await.expect("nothing failed");
 }

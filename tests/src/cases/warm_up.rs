@@ -107,7 +107,8 @@ async fn a_warm_up_that_fails_is_the_error_of_ready(stage: Stage) {
         controls.next().await.end_with(outcome);
         let error = processor.ready().await.expect_err("it failed");
         assert_eq!(error.kind(), kind, "{error}");
-        processor.ended().await;
+        let error = processor.ended().await.expect_err("it failed");
+        assert_eq!(error.kind(), kind, "{error}");
     }
 
     let panics = |_| -> Vec<Response> { std::panic::resume_unwind(Box::new("on purpose")) };
@@ -129,7 +130,7 @@ async fn what_a_processor_that_failed_to_warm_up_left_is_served_by_another(stage
     let sending = stage.send(1);
     let batch = others.next().await;
     controls.next().await.fail(Error::handler("cold"));
-    processor.ended().await;
+    processor.ended().await.expect_err("it failed");
     batch.answer();
     assert_answered(sending, 1).await;
     let sending = stage.send(2);
