@@ -56,14 +56,17 @@ impl<Req, Resp> Future for Recv<'_, Req, Resp> {
         }
         let closed = queue.is_closed() && queue.is_empty();
         if recv.into.len() == before && !closed {
-            recv.asleep = Some(queue.sleepers.enter(recv.asleep, cx.waker()));
+            let (sleeper, before) = queue.sleepers.enter(recv.asleep, cx.waker());
+            recv.asleep = Some(sleeper);
+            drop(queue);
+            drop(before);
             return Poll::Pending;
         }
-        if let Some(sleeper) = recv.asleep.take() {
-            queue.sleepers.leave(sleeper);
-        }
+        let asleep = recv.asleep.take();
+        let left = asleep.and_then(|sleeper| queue.sleepers.leave(sleeper));
         let other = queue.next_sleeper();
         drop(queue);
+        drop(left);
         other.into_iter().for_each(Waker::wake);
         Poll::Ready(Ok(!closed))
     }
@@ -76,11 +79,14 @@ impl<Req, Resp> Drop for Recv<'_, Req, Resp> {
             return;
         };
         let mut queue = self.shared.lock();
-        if !queue.sleepers.leave(sleeper) {
-            let other = queue.next_sleeper();
-            drop(queue);
-            other.into_iter().for_each(Waker::wake);
-        }
+        let left = queue.sleepers.leave(sleeper);
+        let other = match &left {
+            Some(_) => None,
+            None => queue.next_sleeper(),
+        };
+        drop(queue);
+        drop(left);
+        other.into_iter().for_each(Waker::wake);
     }
 }
 

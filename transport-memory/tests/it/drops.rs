@@ -6,10 +6,13 @@ use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use dynamic_batcher::{BatchPolicy, BatchProcessor, Batcher, Error, ErrorKind, WhenIdle};
+use dynamic_batcher::{
+    BatchPolicy, BatchProcessor, Batcher, Consumer, Error, ErrorKind, Source, WhenIdle,
+};
 use dynamic_batcher_memory::{MemoryConfig, MemoryTransport};
 use tokio::runtime::Builder;
 use tokio::sync::Notify;
@@ -128,6 +131,46 @@ fn an_unread_response_may_own_a_call_of_the_same_transport() {
             // Its answer is there and was not taken.
             drop(call);
         });
+    });
+}
+
+/// A waker that owns a call, as one may that is the last to hold on to its task.
+struct OwnerWaker(#[expect(dead_code, reason = "it is dropped")] Mutex<Send<u8>>);
+
+impl Wake for OwnerWaker {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[test]
+fn the_waker_of_a_read_may_own_a_call_of_the_same_transport() {
+    on_a_thread(|| {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let _entered = runtime.enter();
+        let transport = MemoryTransport::<Owner, u8>::default();
+        let batcher = Batcher::new(transport.clone());
+        let consumer = transport.attach();
+        let call = || send(&batcher, Owner::default(), Duration::from_secs(100));
+        let mut calls = vec![call(), call()];
+        let mut taken = Vec::new();
+        let take = consumer.recv(&mut taken, 2, Duration::ZERO);
+        assert!(poll_once(std::pin::pin!(take)).is_ready());
+
+        // One goes when the read has another waker, the other when the read does.
+        let mut found = Vec::new();
+        let mut read = Box::pin(consumer.recv(&mut found, 1, Duration::ZERO));
+        while let Some(call) = calls.pop() {
+            let waker = Waker::from(Arc::new(OwnerWaker(Mutex::new(call))));
+            let poll = read.as_mut().poll(&mut Context::from_waker(&waker));
+            assert!(poll.is_pending());
+        }
+        drop(read);
+        assert_eq!(
+            taken
+                .iter()
+                .filter(|it| consumer.is_abandoned(&it.ticket))
+                .count(),
+            2
+        );
     });
 }
 
