@@ -65,7 +65,8 @@ pub enum ErrorKind {
         /// After which time there is probably room, from the measured drain rate.
         retry_after: Duration,
     },
-    /// The handler returned an error for this request, or for its whole batch.
+    /// The handler returned an error for this request, or for its whole batch: the source, within
+    /// one process.
     Handler,
     /// The handler panicked; the text is the panic's message.
     Panic,

@@ -5,13 +5,17 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::error::{BoxError, Error};
+use crate::error::{BoxError, Error, ErrorKind};
 use crate::meta::{BatchId, CallMeta};
 
 /// What a handler made of a batch.
 ///
 /// Built with `From`/`into()` from the same three forms that a closure may return, or with
 /// [`failed`](Self::failed).
+///
+/// An error in these forms reaches the caller as one of kind [`Handler`](ErrorKind::Handler), whose
+/// [`source`](std::error::Error::source) it is. So does the [`Error`] of another batcher that the
+/// handler calls: `QueueFull`, say, is true of the request there, while the one here has run.
 #[derive(Debug)]
 pub struct Outcome<Resp>(pub(crate) Outputs<Resp>);
 
@@ -26,7 +30,7 @@ pub(crate) enum Outputs<Resp> {
 }
 
 impl<Resp> Outcome<Resp> {
-    /// The whole batch failed: each of its callers gets this error.
+    /// The whole batch failed: each of its callers gets this error as it is, and goes by its kind.
     #[must_use]
     pub fn failed(error: Error) -> Self {
         Self(Outputs::Failed(error))
@@ -67,11 +71,11 @@ impl<Resp, E: Into<BoxError>> From<Result<Vec<Resp>, E>> for Outcome<Resp> {
     }
 }
 
-/// The handler's error for its callers. An [`Error`] of ours, as from a batcher that the handler
-/// itself calls, keeps its kind.
+/// The handler's error for its callers: one that was made with [`Error::handler`] is that already.
 fn handler_error(error: impl Into<BoxError>) -> Error {
     match error.into().downcast::<Error>() {
-        Ok(error) => *error,
+        Ok(error) if error.kind() == ErrorKind::Handler => *error,
+        Ok(error) => Error::handler(*error),
         Err(error) => Error::handler(error),
     }
 }
@@ -258,5 +262,39 @@ where
 {
     async fn into_outcome(self) -> Outcome<Resp> {
         self.await.into_outcome().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    fn error_of(outcome: Outcome<u8>) -> Error {
+        match outcome.0 {
+            Outputs::Each(mut outcomes) => outcomes.remove(0).expect_err("it failed"),
+            Outputs::Failed(error) => error,
+            Outputs::All(_) => panic!("it failed"),
+        }
+    }
+
+    #[test]
+    fn that_a_batcher_refused_the_handler_does_not_say_that_the_request_did_not_run() {
+        let retry_after = Duration::from_secs(1);
+        let refused = || Error::new(ErrorKind::QueueFull { retry_after }, "");
+        for outcome in [vec![Err(refused())].into(), Err(refused()).into()] {
+            let error = error_of(outcome);
+            assert_eq!(error.kind(), ErrorKind::Handler);
+            assert!(!error.is_retryable());
+            let source = error.source().and_then(|source| source.downcast_ref());
+            assert_eq!(source.map(Error::kind), Some(refused().kind()));
+        }
+    }
+
+    #[test]
+    fn an_error_that_is_a_handlers_already_stays_as_it_is() {
+        let error = error_of(vec![Err(Error::handler("no memory"))].into());
+        assert_eq!(error.to_string(), "the handler failed: no memory");
     }
 }
