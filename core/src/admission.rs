@@ -27,7 +27,8 @@ pub enum OnFull {
     #[default]
     Reject,
     /// It waits its turn, until its deadline. Turns are in the order of arrival. Each waiting
-    /// request is held by a caller that waits for it, so the number of callers is the only bound.
+    /// request is held by a caller that waits for it, so the number of callers is the only bound. In
+    /// process, where those who wait are in the same queue, its `max_queue` means nothing then.
     Wait,
 }
 
@@ -77,7 +78,8 @@ impl Admission {
     ///
     /// # Errors
     ///
-    /// After which time to try again, if it may not.
+    /// After which time to try again, if it may not: because `max_queue` are in, or half as many
+    /// while those who were refused before have been promised places that are not due yet.
     pub fn admit(&mut self, outstanding: usize, now: Instant) -> Result<(), Duration> {
         if outstanding >= self.max_queue {
             return Err(self.refuse(now));

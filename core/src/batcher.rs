@@ -55,7 +55,8 @@ pub struct Batcher<Req, Resp, T = AnyTransport<Req, Resp>> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SendOptions {
-    /// How long to wait for the response. Default: `None`, the batcher's timeout.
+    /// How long to wait for the response; more than a year counts as a year. Default: `None`, the
+    /// batcher's timeout.
     pub timeout: Option<Duration>,
 }
 
@@ -86,8 +87,8 @@ impl<Req, Resp, T: Transport<Req, Resp>> Batcher<Req, Resp, T> {
         }
     }
 
-    /// Sets how long a request is awaited when its own options do not say.
-    /// Default: [`DEFAULT_TIMEOUT`], 100 s.
+    /// Sets how long a request is awaited when its own options do not say. More than a year counts
+    /// as a year. Default: [`DEFAULT_TIMEOUT`], 100 s.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -98,8 +99,10 @@ impl<Req, Resp, T: Transport<Req, Resp>> Batcher<Req, Resp, T> {
     ///
     /// # Errors
     ///
-    /// Every kind but [`Config`](crate::ErrorKind::Config) can occur: see
-    /// [`ErrorKind`](crate::ErrorKind). It ends by the timeout at the latest.
+    /// Every kind can occur, see [`ErrorKind`](crate::ErrorKind): [`Config`](crate::ErrorKind::Config)
+    /// where there is no tokio runtime that keeps time, and where a server permits too little.
+    /// [`Timeout`](crate::ErrorKind::Timeout) may come late: in process by up to 50 ms where very
+    /// many requests wait, over Redis by up to 100 ms.
     ///
     /// # Cancellation
     ///

@@ -54,19 +54,20 @@ pub enum ErrorKind {
     /// Raise the timeout, or give the work more processors. If `started` is true, a handler was
     /// already running it and may still finish: mind this before sending again what has effects.
     Timeout {
-        /// How long the request waited before a handler started on it, or, if none did, until its
-        /// deadline.
+        /// How long the request waited before a handler started on it, or, if none did or the
+        /// transport does not know when (as over Redis), until its deadline.
         queued: Duration,
         /// Whether a handler had started on it.
         started: bool,
     },
-    /// The queue holds as many requests as it may; this one was not accepted.
+    /// The queue holds as many requests as it may, or what room it has is promised to others, who
+    /// were refused before; this one was not accepted.
     QueueFull {
         /// After which time there is probably room, from the measured drain rate.
         retry_after: Duration,
     },
-    /// The handler returned an error for this request, or for its whole batch: the source, within
-    /// one process.
+    /// The handler returned an error for this request, or for its whole batch; in process the
+    /// error's source is that one.
     Handler,
     /// The handler panicked; the text is the panic's message.
     Panic,

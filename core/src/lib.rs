@@ -76,16 +76,16 @@
 //!   first run takes long.
 //!
 //! [*Choosing*](docs::choosing) has what each costs, with figures, and how to see whether it is right.
-//! All but `instances` and the handler can [change](BatchProcessor::reconfigure) while the processor
-//! works; its [`status`](BatchProcessor::status) says what waits, and for how long.
+//! Most settings can [change](BatchProcessor::reconfigure) while the processor works; its
+//! [`status`](BatchProcessor::status) says what waits, and for how long.
 //!
 //! # What a caller can rely on
 //!
 //! **One outcome, in time.** Every send ends in one response or one [`Error`], by its timeout
-//! (100 s unless it says otherwise). The deadline is enforced by the transport, not by the
-//! processor, so it holds while the request is queued, while an async or a blocking handler is
-//! busy with it, and when nobody ever processes. [`ErrorKind::Timeout`] says whether a handler had
-//! started.
+//! (100 s unless it says otherwise) or at most 100 ms later. The deadline is enforced by the
+//! transport, not by the processor, so it holds while the request is queued, while an async or a
+//! blocking handler is busy with it, and when nobody ever processes. [`ErrorKind::Timeout`] says
+//! whether a handler had started.
 //!
 //! **Its own outcome.** A panic, a wrong number of outputs, a batch that fails or runs too long is
 //! an error for the callers of that batch alone; an item's own error is that item's alone. The
@@ -105,8 +105,8 @@
 //! an answer is given up, with [`ErrorKind::Undeliverable`].
 //!
 //! **Overload is refused.** A transport whose queue is bounded lets no more in than it may hold: the
-//! others get [`ErrorKind::QueueFull`], which says [when](Error::retry_after) to come back, or wait,
-//! as [`OnFull`] says.
+//! others get [`ErrorKind::QueueFull`], which says [when](Error::retry_after) to come back. With
+//! [`OnFull::Wait`] they wait instead, and the number of callers is the bound.
 //!
 //! **Order.** Within a batch requests stand in the order in which they came. Batches start in that
 //! order too, and with more than one instance or processor they may end in any. Requests that were
@@ -122,14 +122,15 @@
 //! waited goes to other processors, and what ran ends in an error for its callers.
 //!
 //! **The end.** When the last processor goes, callers on a transport that can know it get
-//! [`ErrorKind::Closed`] at once. When the last batcher goes, the processor finishes and ends.
+//! [`ErrorKind::Closed`] at once. When the last handle of an in-process transport goes (a batcher
+//! has one, a processor has none), its processors finish and end; those over Redis go on.
 //!
 //! # Testing your own handler
 //!
 //! With the in-process transport and tokio's paused clock a test of a handler needs no server and
 //! no time: windows and timeouts pass as fast as the test can run. (Not with `spawn_blocking`: the
 //! paused clock does not wait for threads, and would run to the next deadline.) See
-//! `examples/test_your_handler.rs`.
+//! `examples/test_your_handler.rs` in the repository.
 //!
 //! # Chapters
 //!
@@ -150,8 +151,9 @@
 //! # Your own transport
 //!
 //! Implement [`Transport`], [`Source`] and [`Consumer`]; each states its contract. Run the suite
-//! of `dynamic-batcher-conformance` on it, as [the chapter on it](docs::writing_a_transport) does. A transport that carries bytes implements them for
-//! `Vec<u8>` and is lifted to all types by [`Coded`].
+//! of `dynamic-batcher-conformance` on it, as [the chapter on it](docs::writing_a_transport) does.
+//! A transport that carries bytes implements them for `Vec<u8>` and is lifted to all types by
+//! [`Coded`].
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -91,7 +91,7 @@ pub struct BatchPolicy {
     pub batch_size: NonZeroUsize,
     /// The longest that a request may be queued, while an instance is free, before its batch runs
     /// although it is not full. Counted from when the request was sent. Zero means no window: what
-    /// is there runs. Default: 2 s.
+    /// is there runs; more than a year counts as a year. Default: 2 s.
     pub batch_time: Duration,
     /// How many batches may run at the same time in this processor. Default: 1.
     pub instances: NonZeroUsize,
@@ -198,14 +198,14 @@ impl BatchPolicy {
         self
     }
 
-    /// Sets [`run_timeout`](Self#structfield.run_timeout).
+    /// Sets [`run_timeout`](Self#structfield.run_timeout). To remove one, set the field to `None`.
     #[must_use]
     pub fn run_timeout(mut self, run_timeout: Duration) -> Self {
         self.run_timeout = Some(run_timeout);
         self
     }
 
-    /// Sets [`observer`](Self#structfield.observer).
+    /// Sets [`observer`](Self#structfield.observer). To remove one, set the field to `None`.
     #[must_use]
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observer = Some(Arc::new(observer));

@@ -21,7 +21,8 @@ use crate::status::ProcessorStatus;
 /// This is the handle; the work is done by a task. Dropping the handle stops the processor at
 /// once: what waits is given back, what runs is dropped. [`drain`](Self::drain) ends it in good
 /// order, [`detach`](Self::detach) lets it go on without a handle. It ends by itself, after
-/// finishing what is there, when every batcher of a transport within this process is dropped.
+/// finishing what is there, when the last handle of a transport within this process is dropped: each
+/// batcher has one, a processor has none. Between processes no such end is known, and it goes on.
 ///
 /// # Handlers
 ///
@@ -33,6 +34,10 @@ use crate::status::ProcessorStatus;
 /// | `Vec<Result<Resp, E>>` | its response, or its own error |
 /// | `Result<Vec<Resp>, E>` | its response, or the batch's error |
 /// | a future of one of these | the same |
+///
+/// Where nothing else says what a response is, `Vec<Result<T, E>>` can be read as the first form
+/// too, with `Resp = Result<T, E>`, and does not compile: give the batcher its type,
+/// `Batcher<Req, T>`, or say `BatchProcessor::<Req, T>::spawn`.
 ///
 /// The outputs are as many as the requests and in their order. A panic, or any other number of
 /// outputs, is an error for the callers of that batch alone; the processor goes on. With
@@ -76,7 +81,7 @@ pub struct BatchProcessor<Req, Resp> {
 }
 
 /// What is there to be done by a processor that was made with `pair`: a future that ends with it.
-/// To be polled within a tokio runtime.
+/// To be polled within a tokio runtime that keeps time: without, it panics at its first timer.
 ///
 /// # Cancellation
 ///
@@ -126,7 +131,7 @@ impl<Req, Resp> BatchProcessor<Req, Resp> {
     /// # Cancellation
     ///
     /// Dropping the future does not take the drain back: it goes on to its deadline. Calling
-    /// again, with a deadline of its own, joins it.
+    /// again joins it; of several deadlines the earliest holds.
     ///
     /// # Examples
     ///
@@ -219,9 +224,9 @@ impl<Req, Resp> BatchProcessor<Req, Resp> {
     ///
     /// What cannot change: `instances`, and the handler with what goes with it, that is
     /// [`on_batch_error`](BatchPolicy::on_batch_error) and [`warm_up`](BatchPolicy::warm_up), of which
-    /// this says nothing. A `run_timeout` can be changed or removed where there was one, or more
-    /// than one instance, at the start, and under `spawn_blocking`; elsewhere the handler runs on
-    /// the processor's own task, where its time cannot be kept.
+    /// this says nothing. A `run_timeout` can be changed or removed (`policy.run_timeout = None`)
+    /// where there was one, or more than one instance, at the start, and under `spawn_blocking`;
+    /// elsewhere the handler runs on the processor's own task, where its time cannot be kept.
     ///
     /// # Errors
     ///

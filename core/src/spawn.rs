@@ -28,7 +28,8 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime.
+    /// Outside a tokio runtime. On one that keeps no time (`enable_time`) the processor's own task
+    /// panics at its first timer, and the processor has ended.
     pub fn spawn<S, F, R, M>(source: S, policy: impl Into<ProcessorPolicy<Req>>, handler: F) -> Self
     where
         S: Source<Req, Resp>,
@@ -88,7 +89,7 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime.
+    /// As [`spawn`](Self::spawn).
     ///
     /// # Examples
     ///
@@ -132,7 +133,7 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime. When `make` panics, its instance is out of service (a `tracing`
+    /// As [`spawn`](Self::spawn). When `make` panics, its instance is out of service (a `tracing`
     /// error says so); when none is left the processor ends.
     pub fn spawn_blocking_each<S, M, F, R>(
         source: S,
@@ -167,7 +168,7 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime.
+    /// As [`spawn`](Self::spawn).
     pub fn spawn_handler<S, H>(
         source: S,
         policy: impl Into<ProcessorPolicy<Req>>,
@@ -207,7 +208,7 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime. When `make` panics, its instance is out of service (a `tracing`
+    /// As [`spawn`](Self::spawn). When `make` panics, its instance is out of service (a `tracing`
     /// error says so); when none is left the processor ends.
     pub fn spawn_each<S, H, M>(source: S, policy: impl Into<ProcessorPolicy<Req>>, make: M) -> Self
     where

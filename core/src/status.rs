@@ -30,7 +30,8 @@ pub struct ProcessorStatus {
     pub totals: Totals,
 }
 
-/// What became of a processor's batches and requests since its start, each request counted once.
+/// What became of a processor's batches and requests since its start. A request that comes back to
+/// it, after a release or a lease that ran out, counts again.
 ///
 /// Batches that warm a handler up are not among them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,7 +42,8 @@ pub struct Totals {
     /// Those of them that failed as a whole. Their requests may have been answered all the same,
     /// as [`OnBatchError`](crate::OnBatchError) may ask for.
     pub failed_batches: usize,
-    /// Requests that were answered with a response.
+    /// Requests that the handler gave a response for. Counted before it is encoded, which over a
+    /// transport of bytes may fail.
     pub succeeded: usize,
     /// Requests whose batch ended with an error for them.
     pub failed: usize,

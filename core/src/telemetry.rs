@@ -59,7 +59,7 @@
 //!
 //! | `outcome` | counted by the observer of the | when |
 //! |---|---|---|
-//! | `ok` | the processor | with a response |
+//! | `ok` | the processor | with a response; counted before it is encoded, so also where that fails |
 //! | `item_error` | the processor | with an error of its own, or because it could not be decoded |
 //! | `batch_error` | the processor | because its batch failed: by the handler's error, its timeout, or a wrong number of outputs |
 //! | `panic` | the processor | because the handler panicked |
@@ -88,7 +88,7 @@
 //!
 //! The repository has a dashboard for Grafana, `docs/grafana/dashboard.json`, and rules for
 //! Prometheus, `docs/prometheus/alerts.yml`. Both need histograms with buckets, which
-//! [`MetricsConfig::histograms`] gives; `examples/metrics.rs` sets them.
+//! [`MetricsConfig::histograms`] gives; `examples/metrics.rs` there sets them.
 
 use std::fmt;
 use std::num::NonZeroUsize;

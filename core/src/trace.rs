@@ -1,7 +1,7 @@
 //! Spans for [`tracing`], and the place of a request in its caller's trace.
 //!
 //! All spans have the target `dynamic_batcher` and the level `DEBUG`: a filter
-//! `dynamic_batcher=debug` shows them. The words are those of the metrics.
+//! `dynamic_batcher=debug` shows them. The words are those of the metrics, where these have one.
 //!
 //! | span | where | parent | fields |
 //! |---|---|---|---|
@@ -13,7 +13,8 @@
 //! `outcome` is `expired`, `rejected`, `cancelled`, `poison`, `lost`, `panic`, `batch_error` (a run
 //! that took too long or gave a wrong number of outputs), `handler_error` (the handler's own error,
 //! of the request or of its batch) or `codec_error`; of many requests, that of the first that
-//! failed. With it goes `otel.status_code`, `ERROR`.
+//! failed. With it goes `otel.status_code`, `ERROR`. (The metrics count errors of handlers as
+//! `item_error` or `batch_error`, by whom they befell.)
 //!
 //! A handler runs within its span, so that spans and events of its own are under it.
 //!

@@ -8,7 +8,7 @@
 //!
 //! What the traits ask for in their *Contract* sections is checked by the suite in the package
 //! `dynamic-batcher-conformance`. A small transport, written out and run through that suite, is
-//! `examples/own_transport.rs`.
+//! `examples/own_transport.rs` in the repository.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,6 +89,8 @@ pub trait Source<Req, Resp>: Send + Sync + 'static {
 ///   [`Closed`](crate::ErrorKind::Closed) when no other processor is attached. No caller hangs
 ///   because a ticket was dropped.
 /// - Several consumers of one source share its requests; each request is delivered to one.
+/// - A processor has one future of [`recv`](Self::recv) and several of [`reply`](Self::reply) in
+///   flight at the same time.
 /// - A transport that leases requests keeps the lease from [`recv`](Self::recv) until `reply`,
 ///   `release` or the ticket's drop.
 /// - Dropping the consumer says that this processor is gone, however it went. A transport that
@@ -97,13 +99,14 @@ pub trait Source<Req, Resp>: Send + Sync + 'static {
 /// # Cancellation
 ///
 /// Dropping the future of `recv` loses nothing: an implementation appends to `into` only after its
-/// last await. The futures of `reply` and `release` are not dropped before they end, unless the
-/// processor itself is.
+/// last await. The futures of `reply`, `release` and `detach` are not dropped before they end, unless
+/// the processor itself is, or has no time left in which to leave.
 pub trait Consumer<Req, Resp>: Send + Sync + 'static {
     /// Stands for one delivered request until it has ended: a channel, or a stream entry's id.
     type Ticket: Send + 'static;
 
-    /// Appends between 1 and `max` deliveries to `into`, waiting until there is one.
+    /// Appends between 1 and `max` deliveries to `into`, waiting until there is one; `max` is at
+    /// least 1.
     ///
     /// May return without any after `wait`, as a blocking command of a server does; need not keep
     /// a timer for it. Returns `false` when nothing will ever come any more.

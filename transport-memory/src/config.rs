@@ -25,7 +25,8 @@ pub struct MemoryConfig {
     ///
     /// Default: 65536. That is 1024 full batches of the default size: a service that is so far
     /// behind answers nobody in time, so refusing is kinder; and the queue itself then takes some
-    /// 15 MB beside the requests, which any machine has.
+    /// 15 MB beside the requests, which any machine has. Means nothing with [`OnFull::Wait`]: who
+    /// waits for room does so in this queue.
     pub max_queue: NonZeroUsize,
     /// What a send meets when that many are there. Default: [`OnFull::Reject`].
     pub on_full: OnFull,

@@ -14,7 +14,9 @@
 //! [`QueueFull`](dynamic_batcher::ErrorKind::QueueFull), and tells each refused caller a time after
 //! which to try again, from the measured rate at which requests leave. Who keeps to it finds room
 //! nine times in ten and better, even while others push: those times form a line, and newcomers do
-//! not overtake it.
+//! not overtake it: while the next of those times is still to come, they are refused from half of
+//! [`max_queue`](MemoryConfig#structfield.max_queue) on. With [`OnFull::Wait`] nobody is refused, and
+//! the queue has no limit.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -44,7 +46,7 @@ use dynamic_batcher::{BatchProcessor, Batcher, IntoOutcome, ProcessorPolicy};
 ///
 /// # Panics
 ///
-/// Outside a tokio runtime.
+/// As [`BatchProcessor::spawn`]: outside a tokio runtime.
 ///
 /// # Examples
 ///

@@ -9,7 +9,6 @@ use tokio::time::Instant;
 /// How many things happen in a second, and so of how many one is recorded. That is drawn from the
 /// second before, so that within each all have the same chance; but for a burst after a quiet one, of
 /// which the beginning has more.
-///
 pub(super) struct Sample {
     start: Instant,
     /// The most that is recorded in a second, about.
