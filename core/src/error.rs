@@ -46,7 +46,7 @@ struct Repr {
 }
 
 /// What happened to a request. More kinds may come: a `match` needs a `_` arm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The request's deadline passed before its response was there.
@@ -102,6 +102,37 @@ pub enum ErrorKind {
     Closed,
     /// A setting is not valid; the text names it, its value and what is allowed.
     Config,
+}
+
+impl ErrorKind {
+    /// Its name for programs, which stays: for labels, logs and answers, whatever its fields are.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use dynamic_batcher::ErrorKind;
+    ///
+    /// let kind = ErrorKind::Undeliverable { deliveries: 3 };
+    /// assert_eq!(kind.as_str(), "undeliverable");
+    /// ```
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Timeout { .. } => "timeout",
+            Self::QueueFull { .. } => "queue_full",
+            Self::Handler => "handler",
+            Self::Panic => "panic",
+            Self::HandlerTimeout { .. } => "handler_timeout",
+            Self::WrongNumberOfOutputs { .. } => "wrong_number_of_outputs",
+            Self::Encode => "encode",
+            Self::Decode => "decode",
+            Self::Undeliverable { .. } => "undeliverable",
+            Self::Lost => "lost",
+            Self::Connection => "connection",
+            Self::Closed => "closed",
+            Self::Config => "config",
+        }
+    }
 }
 
 impl Error {

@@ -154,14 +154,34 @@ pub enum CloseReason {
     LastAttempt,
 }
 
-impl fmt::Display for CloseReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl CloseReason {
+    /// Its name for programs, which stays: the word of metrics and spans.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use dynamic_batcher::CloseReason;
+    ///
+    /// assert_eq!(CloseReason::LastAttempt.as_str(), "last_attempt");
+    /// assert_eq!(CloseReason::LastAttempt.to_string(), "last attempt"); // for people
+    /// ```
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
             Self::Full => "full",
             Self::Window => "window",
             Self::Idle => "idle",
             Self::Drain => "drain",
+            Self::LastAttempt => "last_attempt",
+        }
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
             Self::LastAttempt => "last attempt",
+            Self::Full | Self::Window | Self::Idle | Self::Drain => self.as_str(),
         })
     }
 }

@@ -283,7 +283,7 @@ pub(crate) fn batch(id: BatchId, reason: CloseReason, items: &[CallMeta]) -> Spa
         "batch",
         batch.id = %id,
         batch.size = items.len(),
-        batch.reason = reason_word(reason),
+        batch.reason = reason.as_str(),
         batch.processor = format_args!("{:08x}", id.processor()),
     );
     if !span.is_disabled() {
@@ -336,16 +336,6 @@ fn enabled(span: Span) -> Option<Span> {
 fn fail(span: &Span, outcome: &str) {
     span.record("outcome", outcome);
     span.record("otel.status_code", "ERROR");
-}
-
-fn reason_word(reason: CloseReason) -> &'static str {
-    match reason {
-        CloseReason::Full => "full",
-        CloseReason::Window => "window",
-        CloseReason::Idle => "idle",
-        CloseReason::Drain => "drain",
-        CloseReason::LastAttempt => "last_attempt",
-    }
 }
 
 fn outcome(kind: ErrorKind) -> &'static str {

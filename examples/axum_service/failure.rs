@@ -31,26 +31,6 @@ impl Failure {
     }
 }
 
-/// One word for each kind of error, for callers, metrics and the page.
-pub(crate) fn kind_word(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::Timeout { .. } => "timeout",
-        ErrorKind::QueueFull { .. } => "queue_full",
-        ErrorKind::Handler => "handler",
-        ErrorKind::Panic => "panic",
-        ErrorKind::HandlerTimeout { .. } => "handler_timeout",
-        ErrorKind::WrongNumberOfOutputs { .. } => "wrong_number_of_outputs",
-        ErrorKind::Encode => "encode",
-        ErrorKind::Decode => "decode",
-        ErrorKind::Undeliverable { .. } => "undeliverable",
-        ErrorKind::Lost => "lost",
-        ErrorKind::Connection => "connection",
-        ErrorKind::Closed => "closed",
-        ErrorKind::Config => "config",
-        _ => "other",
-    }
-}
-
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let kind = error.kind();
@@ -67,7 +47,7 @@ impl From<Error> for Failure {
         };
         Self {
             status,
-            kind: kind_word(kind),
+            kind: kind.as_str(),
             message: error.to_string(),
             retry_after: error.retry_after(),
         }

@@ -15,7 +15,6 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::control::Settings;
-use crate::failure::kind_word;
 use crate::feed::{Feed, TICK, Tick};
 use crate::work::{Sum, Summing, Values};
 use crate::{load, metrics};
@@ -109,7 +108,7 @@ impl Service {
                 Ok(Summed { sum, took })
             }
             Err(error) => {
-                self.feed.failed(kind_word(error.kind()));
+                self.feed.failed(error.kind().as_str());
                 Err(error)
             }
         }

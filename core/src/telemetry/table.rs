@@ -1,5 +1,7 @@
 //! Every metric there is: its name, its labels, what it says.
 
+use crate::meta::CloseReason;
+
 /// What kind of metric one is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -95,7 +97,13 @@ pub(super) const BATCHES: Metric = Metric::counter("batches_total", "batches by 
 pub(super) const FLUSHES: Metric =
     Metric::counter("flush_total", "batches by why they were closed").labelled(
         "reason",
-        &["full", "window", "idle", "drain", "last_attempt"],
+        &[
+            CloseReason::Full.as_str(),
+            CloseReason::Window.as_str(),
+            CloseReason::Idle.as_str(),
+            CloseReason::Drain.as_str(),
+            CloseReason::LastAttempt.as_str(),
+        ],
     );
 pub(super) const BATCH_SIZE: Metric =
     Metric::histogram("batch_size", SIZES, "requests in a batch when it starts");
