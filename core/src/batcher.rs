@@ -69,6 +69,13 @@ impl SendOptions {
     }
 }
 
+/// Options that say how long to wait for the response, and nothing else.
+impl From<Duration> for SendOptions {
+    fn from(timeout: Duration) -> Self {
+        Self::default().timeout(timeout)
+    }
+}
+
 impl<Req: Send + 'static, Resp: Send + 'static> Batcher<Req, Resp> {
     /// Makes a batcher over any transport, without its type.
     pub fn new(transport: impl Transport<Req, Resp>) -> Self {
@@ -198,8 +205,39 @@ impl<Req, Resp, T: Transport<Req, Resp>> Batcher<Req, Resp, T> {
         Req: Send,
         Resp: Send,
     {
+        self.send_many_with(reqs, SendOptions::default()).await
+    }
+
+    /// Sends many requests as [`send_many`](Self::send_many) does, with options for all of them.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future abandons the items that have not ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use dynamic_batcher::{Batcher, ErrorKind};
+    /// use dynamic_batcher_memory::MemoryTransport;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let batcher: Batcher<u32, u32> = Batcher::new(MemoryTransport::default());
+    /// // No processor has attached, so nobody answers.
+    /// let timeout = Duration::from_millis(5);
+    /// for outcome in batcher.send_many_with(vec![1, 2], timeout.into()).await {
+    ///     assert!(matches!(outcome.unwrap_err().kind(), ErrorKind::Timeout { .. }));
+    /// }
+    /// # }
+    /// ```
+    pub async fn send_many_with(&self, reqs: Vec<Req>, options: SendOptions) -> Vec<Result<Resp>>
+    where
+        Req: Send,
+        Resp: Send,
+    {
         let open = self.told.open(reqs.len());
-        let meta = self.meta(SendOptions::default());
+        let meta = self.meta(options);
         let outcomes = self.call_many(reqs, meta).await;
         open.ended(outcomes.iter().filter_map(|outcome| outcome.as_ref().err()));
         let replies = outcomes.into_iter();
