@@ -1,5 +1,6 @@
 //! What a processor's handle and its run loop share: orders and policies one way, state the other.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Context;
@@ -24,6 +25,17 @@ pub enum Phase {
     Draining,
     /// It has ended.
     Ended,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Draining => "draining",
+            Self::Ended => "ended",
+        })
+    }
 }
 
 /// What the handle wants of the run loop.

@@ -201,6 +201,24 @@ impl<Req, Resp> BatchProcessor<Req, Resp> {
 
     /// What the processor is doing, and what it has done so far. Takes no lock, and holds nobody
     /// up: numbers that change while they are read may be of different moments.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use dynamic_batcher::BatchPolicy;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> dynamic_batcher::Result<()> {
+    /// let (batcher, processor) =
+    ///     dynamic_batcher_memory::spawn(BatchPolicy::default(), |batch: Vec<u8>| batch);
+    /// processor.ready().await?;
+    /// let status = processor.status();
+    /// let line = format!("{}, {} wait, {} run", status.phase, status.waiting, status.running);
+    /// assert_eq!(line, "running, 0 wait, 0 run");
+    /// # drop(batcher);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn status(&self) -> ProcessorStatus {
         self.control.counts.status(self.control.phase())
