@@ -17,6 +17,7 @@ pub struct AnyTransport<Req, Resp>(Arc<dyn BoxedTransport<Req, Resp>>);
 
 impl<Req: 'static, Resp: 'static> AnyTransport<Req, Resp> {
     /// Erases the type of `transport`.
+    #[must_use]
     pub fn new(transport: impl Transport<Req, Resp>) -> Self
     where
         Req: Send,

@@ -78,6 +78,7 @@ impl From<Duration> for SendOptions {
 
 impl<Req: Send + 'static, Resp: Send + 'static> Batcher<Req, Resp> {
     /// Makes a batcher over any transport, without its type.
+    #[must_use]
     pub fn new(transport: impl Transport<Req, Resp>) -> Self {
         Self::with_transport(AnyTransport::new(transport))
     }
@@ -85,6 +86,7 @@ impl<Req: Send + 'static, Resp: Send + 'static> Batcher<Req, Resp> {
 
 impl<Req, Resp, T: Transport<Req, Resp>> Batcher<Req, Resp, T> {
     /// Makes a batcher whose type names its transport: no allocation for its sake on each call.
+    #[must_use]
     pub fn with_transport(transport: T) -> Self {
         Self {
             transport,

@@ -26,6 +26,7 @@ pub struct Coded<T, C> {
 
 impl<T, C> Coded<T, C> {
     /// Puts `codec` in front of `inner`.
+    #[must_use]
     pub fn new(inner: T, codec: C) -> Self {
         Self {
             inner,
@@ -45,6 +46,7 @@ impl<T, C> Coded<T, C> {
     }
 
     /// What carries the bytes.
+    #[must_use]
     pub fn inner(&self) -> &T {
         &self.inner
     }

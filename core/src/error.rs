@@ -139,17 +139,20 @@ impl Error {
     /// Makes an error of `kind` with a `detail` that `Display` shows after the kind's own words.
     ///
     /// For authors of transports and codecs. The detail is one line without a full stop.
+    #[must_use]
     pub fn new(kind: ErrorKind, detail: impl Into<String>) -> Self {
         Self::from_parts(kind, detail.into(), None)
     }
 
     /// Makes an error of `kind` that was caused by `source`; the text of `source` is shown too.
+    #[must_use]
     pub fn with_source(kind: ErrorKind, source: impl Into<BoxError>) -> Self {
         let source = source.into();
         Self::from_parts(kind, source.to_string(), Some(source))
     }
 
     /// Makes the error of a request, or of a batch, that its handler could not serve.
+    #[must_use]
     pub fn handler(source: impl Into<BoxError>) -> Self {
         Self::with_source(ErrorKind::Handler, source)
     }
