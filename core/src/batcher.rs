@@ -109,7 +109,7 @@ impl<Req, Resp, T: Transport<Req, Resp>> Batcher<Req, Resp, T> {
     /// # Errors
     ///
     /// Every kind can occur, see [`ErrorKind`](crate::ErrorKind): [`Config`](crate::ErrorKind::Config)
-    /// where there is no tokio runtime that keeps time, and where a server permits too little.
+    /// where there is no tokio runtime that keeps time, and where a server has to be set up otherwise.
     /// [`Timeout`](crate::ErrorKind::Timeout) may come late: in process by up to 50 ms where very
     /// many requests wait, over Redis by up to 100 ms.
     ///
