@@ -129,12 +129,12 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
     /// Starts a processor whose threads, `policy.instances` of them, each make a function of their
     /// own: for a model or a device per thread. `make` gets the instance's number, from 0, and is
     /// called on its thread, so what it makes need not be `Send`; it is called again when the
-    /// function has panicked.
+    /// function has panicked, after that was dropped.
     ///
     /// # Panics
     ///
     /// As [`spawn`](Self::spawn). When `make` panics, its instance is out of service (a `tracing`
-    /// error says so); when none is left the processor ends.
+    /// error says so); when none is left the processor ends, as [`ended`](Self::ended) tells.
     pub fn spawn_blocking_each<S, M, F, R>(
         source: S,
         policy: impl Into<ProcessorPolicy<Req>>,
@@ -203,13 +203,14 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
 
     /// Starts a processor with `policy.instances` handlers that each have state: a connection, a
     /// device. `make` gets the instance's number, from 0, and is called again for an instance
-    /// whose handler has panicked. It runs on the runtime, so it has to be quick: where making takes
-    /// long, as loading a model does, use [`spawn_blocking_each`](Self::spawn_blocking_each).
+    /// whose handler has panicked, after that was dropped. It runs on the runtime, so it has to be
+    /// quick: where making takes long, as loading a model does, use
+    /// [`spawn_blocking_each`](Self::spawn_blocking_each).
     ///
     /// # Panics
     ///
     /// As [`spawn`](Self::spawn). When `make` panics, its instance is out of service (a `tracing`
-    /// error says so); when none is left the processor ends.
+    /// error says so); when none is left the processor ends, as [`ended`](Self::ended) tells.
     pub fn spawn_each<S, H, M>(source: S, policy: impl Into<ProcessorPolicy<Req>>, make: M) -> Self
     where
         S: Source<Req, Resp>,
