@@ -1,4 +1,4 @@
-//! The caller's side: what one process sends, and the tasks that bring its answers.
+//! The caller's side: what one runtime sends, and the tasks that bring its answers.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dynamic_batcher::{CallMeta, Error, ErrorKind, Reply, Result};
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Id};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -21,8 +21,9 @@ use crate::replies::Answers;
 use crate::submit::{Request, Submission, Submitter};
 use crate::value::Value;
 
-/// One caller process, with a reply stream of its own. Its tasks end with it.
+/// What sends from one runtime, with a reply stream of its own. Its tasks end with it.
 pub(crate) struct Caller {
+    runtime: Id,
     outstanding: Arc<Outstanding>,
     submissions: mpsc::UnboundedSender<Submission>,
     client: Arc<dyn Client>,
@@ -31,14 +32,13 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// Starts the tasks on the current runtime.
+    /// Starts the tasks.
     pub(crate) fn start(
+        runtime: &Handle,
         client: &Arc<dyn Client>,
         keys: &Keys,
         config: &RedisConfig,
-    ) -> Result<Self> {
-        let runtime =
-            Handle::try_current().map_err(|error| Error::with_source(ErrorKind::Config, error))?;
+    ) -> Self {
         let max_queue = config.max_queue.get();
         let outstanding = Arc::new(Outstanding::new(max_queue));
         let reply_stream = keys.reply(&random_name());
@@ -63,12 +63,13 @@ impl Caller {
             runtime.spawn(answers.sweep_keys()),
             runtime.spawn(keep_deadlines(
                 Arc::clone(client),
-                Arc::clone(&outstanding),
+                Closing(Arc::clone(&outstanding)),
                 keys.request().to_owned(),
                 config.stream_group_processor.clone(),
             )),
         ];
-        Ok(Self {
+        Self {
+            runtime: runtime.id(),
             outstanding,
             submissions,
             client: Arc::clone(client),
@@ -77,7 +78,17 @@ impl Caller {
                 .iter()
                 .map(tokio::task::JoinHandle::abort_handle)
                 .collect(),
-        })
+        }
+    }
+
+    /// Whether it sends from that runtime. Not after a runtime has ended: another may have its id.
+    pub(crate) fn serves(&self, runtime: Id) -> bool {
+        self.runtime == runtime && !self.has_ended()
+    }
+
+    /// Whether its runtime has, or something it cannot do without.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.tasks.iter().any(AbortHandle::is_finished)
     }
 
     /// Sends one request and waits for its outcome.
@@ -93,11 +104,14 @@ impl Caller {
             deadline: meta.deadline,
             trace: meta.trace_context(),
         };
-        // Its task lives as long as this.
+        // Where its task has ended, so has the call.
         let _ = self.submissions.send(Submission::Add(request));
         let outcome = outcome.await;
         abandon.idem = None;
-        outcome.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the transport was closed")))
+        outcome.unwrap_or_else(|_| {
+            let text = "the runtime that the call was made on has ended";
+            Err(Error::new(ErrorKind::Connection, text))
+        })
     }
 }
 
@@ -130,15 +144,20 @@ impl Drop for Abandon<'_> {
     }
 }
 
+/// Ends all calls when the task that keeps their deadlines does: with its runtime.
+struct Closing(Arc<Outstanding>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
 /// Ends calls at their deadlines: one timer for all of them.
-async fn keep_deadlines(
-    client: Arc<dyn Client>,
-    outstanding: Arc<Outstanding>,
-    stream: String,
-    group: String,
-) {
+async fn keep_deadlines(client: Arc<dyn Client>, closing: Closing, stream: String, group: String) {
     /// While nothing waits, only a new deadline wakes it.
     const LONG: Duration = Duration::from_secs(24 * 60 * 60);
+    let outstanding = &closing.0;
     loop {
         let (expired, next) = outstanding.expire(Instant::now());
         if !expired.is_empty() {

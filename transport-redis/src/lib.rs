@@ -100,6 +100,7 @@ mod answer;
 #[doc(hidden)]
 pub mod bench;
 mod caller;
+mod callers;
 mod client;
 mod clock;
 mod command;

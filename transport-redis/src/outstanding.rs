@@ -1,4 +1,4 @@
-//! The requests of one caller process that wait for an outcome.
+//! The requests of one caller that wait for an outcome.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,6 +24,8 @@ pub(crate) struct Outstanding {
 
 struct Table {
     waiting: HashMap<u64, Waiting>,
+    /// Nobody ends what enters any more.
+    closed: bool,
     last_idem: u64,
     /// The deadline that the timer is set for.
     armed: Option<Instant>,
@@ -73,6 +75,7 @@ impl Outstanding {
         Self {
             table: Mutex::new(Table {
                 waiting: HashMap::new(),
+                closed: false,
                 last_idem: 0,
                 armed: None,
                 admission: Admission::new(max_queue),
@@ -82,12 +85,16 @@ impl Outstanding {
         }
     }
 
-    /// Enters a request; returns its number and where its outcome will come.
+    /// Enters a request; returns its number and where its outcome will come, or nothing, at once,
+    /// where it is closed.
     pub(crate) fn enter(&self, meta: CallMeta) -> (u64, oneshot::Receiver<Outcome>) {
         let (call, outcome) = oneshot::channel();
         let mut table = self.lock();
         table.last_idem += 1;
         let idem = table.last_idem;
+        if table.closed {
+            return (idem, outcome);
+        }
         let first = table.waiting.is_empty();
         let earlier = table.armed.is_none_or(|armed| meta.deadline < armed);
         if earlier {
@@ -189,6 +196,16 @@ impl Outstanding {
         let pace = Duration::from_micros(table.waiting.len().min(50_000) as u64);
         table.armed = earliest.min().map(|earliest| earliest.max(now + pace));
         (expired, table.armed)
+    }
+
+    /// Ends all calls, now and from now on, without an outcome.
+    pub(crate) fn close(&self) {
+        let mut table = self.lock();
+        table.closed = true;
+        let waiting = std::mem::take(&mut table.waiting);
+        // Calls are woken when the lock is free.
+        drop(table);
+        drop(waiting);
     }
 
     /// The requests whose entries are known, the oldest first, at most `most`.

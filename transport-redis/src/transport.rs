@@ -1,7 +1,7 @@
 //! The transport: one object for callers and processors, over either client crate.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use dynamic_batcher::{
     CallMeta, Coded, Decode, Encode, Error, ErrorKind, Json, Observer, Reply, Result, Source,
@@ -9,6 +9,7 @@ use dynamic_batcher::{
 };
 
 use crate::caller::{Caller, random_name};
+use crate::callers::Callers;
 use crate::client::Client;
 use crate::client::observed::ObservedClient;
 use crate::clock::Clock;
@@ -32,8 +33,7 @@ struct Shared {
     config: RedisConfig,
     keys: Keys,
     clock: Clock,
-    /// Made with the first call.
-    caller: OnceLock<Caller>,
+    callers: Callers,
 }
 
 impl RedisWire {
@@ -63,7 +63,7 @@ impl RedisWire {
             config,
             keys,
             clock,
-            caller: OnceLock::new(),
+            callers: Callers::default(),
         })))
     }
 
@@ -76,7 +76,7 @@ impl RedisWire {
             config: shared.config.clone(),
             keys: shared.keys.clone(),
             clock: shared.clock.clone(),
-            caller: OnceLock::new(),
+            callers: Callers::default(),
         }))
     }
 
@@ -88,14 +88,15 @@ impl RedisWire {
         &self.0.keys
     }
 
-    fn caller(&self) -> Result<&Caller> {
-        let shared = &self.0;
-        if let Some(caller) = shared.caller.get() {
-            return Ok(caller);
-        }
-        let made = Caller::start(&shared.client, &shared.keys, &shared.config)?;
-        // Of two that are made at the same time one is dropped, and has sent nothing.
-        Ok(shared.caller.get_or_init(|| made))
+    fn caller(&self) -> Result<Arc<Caller>> {
+        let Shared {
+            client,
+            keys,
+            config,
+            callers,
+            ..
+        } = &*self.0;
+        callers.here(|runtime| Caller::start(runtime, client, keys, config))
     }
 }
 
@@ -189,6 +190,15 @@ impl Source<Vec<u8>, Vec<u8>> for RedisWire {
 /// A call ends at its deadline, enforced in the caller's process; a processor does not start a
 /// request whose caller has given up. `Timeout` says `started` of every request that a processor
 /// had, since nobody tells the caller more.
+///
+/// # Runtimes
+///
+/// A transport may be used on several tokio runtimes, and outlive the one that it was made on, as one
+/// in a static does. Each runtime that calls are made on has its own timers, reply stream and connection
+/// for that; a call that goes on elsewhere when its runtime has ended ends at once in
+/// [`Connection`](ErrorKind::Connection). The connection for everything else belongs to the runtime
+/// that needed it first, and another opens it anew once that has ended. (One that is kept and not run,
+/// as a current-thread one outside of `block_on`, holds the others up for 10 s, but not their timeouts.)
 ///
 /// # Examples
 ///

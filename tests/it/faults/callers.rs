@@ -1,11 +1,15 @@
 //! Callers that die, lose interest, or send too much.
 
 use std::num::NonZeroUsize;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dynamic_batcher::Batcher;
 use dynamic_batcher_conformance::faults::{Act, Message};
+use futures_util::future::{Either, select};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::block_in_place;
 
 use crate::rig::{Client, LIMIT, PATIENCE, Rig, ends, eventually, kind};
 
@@ -100,5 +104,42 @@ pub(crate) async fn overload_is_refused(client: Client) {
     }
     assert_eq!(kind(&rig.call(&caller).await), "Ok");
     drop(caller);
+    rig.end(vec![processor]).await;
+}
+
+fn runtime() -> Runtime {
+    let mut builder = Builder::new_multi_thread();
+    let builder = builder.worker_threads(1).enable_all();
+    builder.build().expect("a runtime")
+}
+
+/// The transport lives on, as one in a static does.
+pub(crate) async fn a_runtime_that_ends_takes_no_calls_of_others_with_it(client: Client) {
+    let rig = Rig::new(client);
+    let processor = block_in_place(|| {
+        let (first, second) = (runtime(), runtime());
+        let caller = first.block_on(rig.caller());
+        let mut moved = Box::pin(rig.call(&caller));
+        let sent = pin!(eventually("it is sent", || {
+            rig.probe.length("request") == 1
+        }));
+        let first_of = first.block_on(select(&mut moved, sent));
+        assert!(matches!(first_of, Either::Right(_)), "nobody is there");
+        let kept = second.block_on(async { rig.begin_one(&caller, rig.job(), PATIENCE) });
+        second.block_on(eventually("another is sent", || {
+            rig.probe.length("request") == 2
+        }));
+        drop(first);
+        let end = second.block_on(moved);
+        assert_eq!(kind(&end), "Connection", "{end:?}");
+        let processor = second.block_on(rig.processor());
+        let end = second.block_on(kept).expect("it does not panic");
+        assert_eq!(kind(&end), "Ok", "{end:?}");
+        for runtime in [second, runtime()] {
+            let end = runtime.block_on(rig.call(&caller));
+            assert_eq!(kind(&end), "Ok", "{end:?}");
+        }
+        processor
+    });
     rig.end(vec![processor]).await;
 }

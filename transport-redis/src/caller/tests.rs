@@ -1,6 +1,10 @@
 //! One caller with all its tasks: calls that are dropped, and calls that come to their deadline.
 
+use std::pin::pin;
 use std::sync::Mutex;
+
+use futures_util::future::poll_immediate;
+use tokio::runtime::Builder;
 
 use super::*;
 use crate::client::scripted::{Line, Scripted, Sent, list, text, texts};
@@ -15,7 +19,7 @@ fn caller() -> (Arc<Caller>, Line) {
         _ => None,
     });
     let keys = Keys::new("request").unwrap();
-    let caller = Caller::start(&client, &keys, &RedisConfig::default()).unwrap();
+    let caller = Caller::start(&Handle::current(), &client, &keys, &RedisConfig::default());
     (Arc::new(caller), line)
 }
 
@@ -137,4 +141,24 @@ async fn its_reply_stream_goes_with_a_caller() {
     let delete = format!("DEL {}", caller.reply_stream);
     drop(caller);
     assert_eq!(next(&mut line, &mut Vec::new()).await.lines(), [delete]);
+}
+
+#[tokio::test]
+async fn the_calls_of_a_runtime_that_has_ended_end_at_once() {
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    let (caller, _line) = {
+        let _entered = runtime.enter();
+        caller()
+    };
+    let mut pending = pin!(call(&caller, Duration::from_secs(60)));
+    assert!(poll_immediate(pending.as_mut()).await.is_none());
+    assert!(!caller.has_ended());
+    runtime.shutdown_background();
+    let late = call(&caller, Duration::from_secs(60));
+    for outcome in [pending.await, late.await] {
+        let error = outcome.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Connection);
+        assert!(error.to_string().contains("the runtime"), "{error}");
+    }
+    assert!(caller.has_ended());
 }
