@@ -117,8 +117,10 @@ impl Submitter {
                             backoff.reset();
                             failing = None;
                         }
-                        Some(Again::AtOnce) => {}
+                        Some(Again::AtOnce) => failing = None,
                         Some(Again::Full(retry_after)) => {
+                            backoff.reset();
+                            failing = None;
                             resume = Some(Instant::now() + retry_after.clamp(SOONEST, LATEST));
                         }
                         Some(Again::Failed(error)) => {

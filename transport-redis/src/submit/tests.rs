@@ -223,6 +223,24 @@ async fn after_ten_seconds_without_success_the_callers_learn_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn patience_begins_anew_whatever_the_server_answers() {
+    for answer in [texts([]), refused("NOSCRIPT")] {
+        let mut caller = start(OnFull::Wait).await;
+        let _call = caller.call();
+        drop(caller.sends(&[2]).await);
+        let sent = caller.sends(&[2]).await;
+        tokio::time::sleep(PATIENCE).await;
+        sent.answer([answer]);
+        drop(caller.sends(&[2]).await);
+        let sent = caller.sends(&[2]).await;
+        let mut replies = vec![Value::Nil; sent.commands.len() - 1];
+        replies.push(texts(["2-0"]));
+        sent.answer(replies);
+        caller.has_on_the_stream(1).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_server_refuses_passes_or_ends_the_calls() {
     let mut caller = start(OnFull::Reject).await;
     let mut call = caller.call();
