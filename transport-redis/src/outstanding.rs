@@ -1,6 +1,6 @@
 //! The requests of one caller that wait for an outcome.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -117,7 +117,13 @@ impl Outstanding {
         (idem, outcome)
     }
 
-    /// Of requests that are to be sent, keeps those that somebody waits for.
+    /// Of requests that are to be sent later, keeps those that somebody waits for.
+    pub(crate) fn retain_known<T>(&self, requests: &mut VecDeque<T>, idem: impl Fn(&T) -> u64) {
+        let table = self.lock();
+        requests.retain(|request| table.waiting.contains_key(&idem(request)));
+    }
+
+    /// Of requests that are sent, keeps those that somebody waits for.
     pub(crate) fn retain_waiting<T>(&self, requests: &mut Vec<T>, idem: impl Fn(&T) -> u64) {
         let mut table = self.lock();
         requests.retain(|request| {

@@ -1,7 +1,6 @@
 //! Sends requests: gathers what many callers send at the same time into pipelines, and sends again
 //! what did not arrive.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +18,10 @@ use crate::client::{Client, send_accepted};
 use crate::commands;
 use crate::entry::StreamId;
 use crate::outstanding::Outstanding;
+
+use self::line::Line;
+
+mod line;
 
 /// The most requests in one pipeline, and about the most bytes.
 const PIPELINE: usize = 256;
@@ -82,8 +85,7 @@ enum Again {
 
 impl Submitter {
     pub(crate) async fn run(self, mut inbox: mpsc::UnboundedReceiver<Submission>) {
-        // By their numbers, but for those that callers have sent at the same time.
-        let mut line: VecDeque<Request> = VecDeque::new();
+        let mut line = Line::default();
         let mut delete: Vec<StreamId> = Vec::new();
         let mut sending = FuturesOrdered::new();
         let mut gathered = Vec::new();
@@ -99,7 +101,7 @@ impl Submitter {
                 && sending.len() < places
                 && !(line.is_empty() && delete.is_empty())
             {
-                let requests = take_pipeline(&mut line);
+                let requests = line.take_pipeline();
                 sending.push_back(self.send(requests, std::mem::take(&mut delete)));
             }
             if !open && sending.is_empty() && resume.is_none() {
@@ -110,7 +112,7 @@ impl Submitter {
                 Some(sent) = sending.next(), if !sending.is_empty() => {
                     let Sent { again, why, delete: left } = sent;
                     delete.extend(left);
-                    put_back(&mut line, again);
+                    line.put_back(again);
                     full = matches!(why, Some(Again::Full(_)));
                     match why {
                         None => {
@@ -126,9 +128,7 @@ impl Submitter {
                         Some(Again::Failed(error)) => {
                             let since = *failing.get_or_insert_with(Instant::now);
                             if since.elapsed() >= PATIENCE {
-                                let given_up = line.drain(..);
-                                let ended = given_up.map(|request| (request.idem, Err(error.clone())));
-                                self.outstanding.end_all(ended);
+                                self.give_up(&mut line, &mut inbox, &error);
                                 delete.clear();
                             }
                             let pause = backoff.next_pause();
@@ -138,7 +138,7 @@ impl Submitter {
                     }
                 }
                 received = inbox.recv_many(&mut gathered, PIPELINE),
-                    if open && resume.is_none() && sending.len() < places =>
+                    if open && sending.len() < PIPELINES =>
                 {
                     open = received > 0;
                     // Of callers that one reply has woken the first one sends: the others have their
@@ -151,7 +151,7 @@ impl Submitter {
                     }
                     for submission in gathered.drain(..) {
                         match submission {
-                            Submission::Add(request) => line.push_back(request),
+                            Submission::Add(request) => line.push(request, &self.outstanding),
                             Submission::Delete(id) => delete.push(id),
                         }
                     }
@@ -161,6 +161,23 @@ impl Submitter {
                 }
             }
         }
+    }
+
+    /// Ends the calls whose requests wait, or have come meanwhile.
+    fn give_up(
+        &self,
+        line: &mut Line,
+        inbox: &mut mpsc::UnboundedReceiver<Submission>,
+        error: &Error,
+    ) {
+        let come = std::iter::from_fn(|| inbox.try_recv().ok());
+        let come = come.filter_map(|submission| match submission {
+            Submission::Add(request) => Some(request),
+            Submission::Delete(_) => None,
+        });
+        let given_up = line.drain().chain(come);
+        let ended = given_up.map(|request| (request.idem, Err(error.clone())));
+        self.outstanding.end_all(ended);
     }
 
     /// Sends one pipeline.
@@ -239,26 +256,6 @@ impl Submitter {
         });
         let refused: Vec<_> = refused.collect();
         self.outstanding.end_all(refused);
-    }
-}
-
-fn take_pipeline(line: &mut VecDeque<Request>) -> Vec<Request> {
-    let mut bytes = 0;
-    let fits = |request: &&Request| {
-        let first = bytes == 0;
-        bytes += request.body.len().max(1);
-        first || bytes <= PIPELINE_BYTES
-    };
-    let count = line.iter().take(PIPELINE).take_while(fits).count();
-    line.drain(..count).collect()
-}
-
-/// Puts requests where they were before they were sent.
-fn put_back(line: &mut VecDeque<Request>, again: Vec<Request>) {
-    if !again.is_empty() {
-        line.extend(again);
-        line.make_contiguous()
-            .sort_unstable_by_key(|request| request.idem);
     }
 }
 

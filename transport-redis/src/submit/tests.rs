@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use dynamic_batcher::{CallMeta, Reply};
+use futures_util::future::join_all;
 use tokio::sync::oneshot;
 
 use super::*;
@@ -115,16 +116,17 @@ async fn after_a_connection_error_the_same_requests_go_again_in_their_order() {
     drop(caller.sends(&[2, 3, 4]).await);
     caller.line.is_silent_for(FIRST_PAUSE / 2).await;
     // Those that came meanwhile follow.
-    let _later = caller.calls::<2>();
-    let sent = caller.sends(&[2, 3, 4]).await;
-    let later = caller.sends(&[5, 6]).await;
+    let _meanwhile = caller.calls::<2>();
+    let sent = caller.sends(&[2, 3, 4, 5, 6]).await;
+    let _later = caller.call();
+    let later = caller.sends(&[7]).await;
     drop(sent);
     drop(later);
-    let sent = caller.sends(&[2, 3, 4, 5, 6]).await;
+    let sent = caller.sends(&[2, 3, 4, 5, 6, 7]).await;
     assert!(sent.lines()[0].starts_with("EVALSHA sha 2 request reply "));
-    sent.answer([texts(["2-0", "2-1", "2-2", "2-3", "2-4"])]);
+    sent.answer([texts(["2-0", "2-1", "2-2", "2-3", "2-4", "2-5"])]);
     caller.line.is_silent_for(TIMEOUT).await;
-    caller.has_on_the_stream(5).await;
+    caller.has_on_the_stream(6).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -220,6 +222,32 @@ async fn after_ten_seconds_without_success_the_callers_learn_of_it() {
     drop(caller.sends(&[5]).await);
     caller.sends(&[5]).await.answer([texts(["9-1"])]);
     assert!(last.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_ten_seconds_all_callers_learn_of_it_however_many_they_are() {
+    let mut caller = start(OnFull::Reject).await;
+    let _first = caller.call();
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        drop(caller.line.next().await);
+    }
+    let calls: Vec<_> = (0..10 * PIPELINES * PIPELINE)
+        .map(|_| caller.call())
+        .collect();
+    let mut pipelines = 0;
+    let mut outcomes = join_all(calls);
+    let outcomes = loop {
+        tokio::select! {
+            outcomes = &mut outcomes => break outcomes,
+            sent = caller.line.next() => drop(sent),
+        }
+        pipelines += 1;
+    };
+    assert!(pipelines <= PIPELINES, "{pipelines}");
+    for outcome in outcomes {
+        assert_eq!(kind(outcome.unwrap()), ErrorKind::Connection);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -328,11 +356,22 @@ async fn those_that_wait_for_room_keep_their_order_and_nobody_overtakes_them() {
     let _late = caller.call();
     caller.line.is_silent_for(LATEST).await;
     sent.answer([texts(["3-0", "3-1"])]);
-    let sent = caller.sends(&[5, 6]).await;
+    let sent = caller.sends(&[5, 6, 7]).await;
     caller.line.is_silent_for(LATEST).await;
-    sent.answer([texts(["4-0", "4-1"])]);
-    caller.sends(&[7]).await.answer([texts(["5-0"])]);
+    sent.answer([texts(["4-0", "4-1", "4-2"])]);
     caller.has_on_the_stream(6).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_it_is_full_the_entries_of_dropped_calls_are_deleted() {
+    let mut caller = start(OnFull::Wait).await;
+    let _calls = caller.calls::<2>();
+    caller.sends(&[2, 3]).await.answer([texts(["2-0"])]);
+    caller.has_on_the_stream(1).await;
+    caller.delete("2-0");
+    let _waits = caller.sends(&[3]).await;
+    let sent = caller.line.next().await;
+    assert_eq!(sent.lines(), ["XDEL request 2-0"]);
 }
 
 #[tokio::test(start_paused = true)]
