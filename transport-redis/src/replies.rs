@@ -204,11 +204,13 @@ impl Answers {
         if answers.is_empty() {
             return Ok(false);
         }
-        // A Python processor never acknowledges. Cleaned up before the calls are told, after which
-        // this process may end at any time.
+        // A Python processor never acknowledges, and one that has died since its answer has not
+        // deleted the entry: no other would, once it is acknowledged. Cleaned up before the calls are
+        // told, after which this process may end at any time.
         let ids = || answers.iter().map(|(_, id, _)| *id);
         let clean = [
             commands::delete_responses(ids()),
+            commands::delete_entries(&self.request_stream, ids()),
             commands::acknowledge(&self.request_stream, &self.group, ids()),
         ];
         let cleaned = self.client.send(&clean).await;
