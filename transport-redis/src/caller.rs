@@ -46,6 +46,7 @@ impl Caller {
         let submitter = Submitter {
             client: Arc::clone(client),
             outstanding: Arc::clone(&outstanding),
+            group: config.stream_group_processor.clone(),
             admit: Admit::new(keys.request().to_owned(), reply_stream.clone(), max_queue),
             on_full: config.on_full,
         };
@@ -175,21 +176,24 @@ async fn keep_deadlines(client: Arc<dyn Client>, closing: Closing, stream: Strin
     }
 }
 
-/// Deletes the entries of expired requests and tells their calls, also whether a processor had them:
-/// those that were never delivered have surely not been started.
+/// Deletes the entries of expired requests, also from those that are pending, and tells their calls,
+/// also whether a processor had them: those that were never delivered have surely not been started.
 async fn withdraw(client: Arc<dyn Client>, expired: Vec<Expired>, stream: String, group: String) {
     /// The calls are late already: where the server does not answer they are told at once.
     const LIMIT: Duration = Duration::from_millis(50);
+    let ids: Vec<_> = expired.iter().filter_map(Expired::id).collect();
     let mut ask = Vec::new();
-    for id in expired.iter().filter_map(Expired::id) {
-        ask.push(commands::pending_entry(&stream, &group, id));
-        ask.push(commands::delete_entries(&stream, [id]));
+    for id in &ids {
+        ask.push(commands::pending_entry(&stream, &group, *id));
+        ask.push(commands::delete_entries(&stream, [*id]));
     }
     let answers = timeout(LIMIT, async move {
-        match ask.is_empty() {
-            true => Ok(Vec::new()),
-            false => client.send(&ask).await,
+        if ask.is_empty() {
+            return Ok(Vec::new());
         }
+        // A Python processor never does.
+        ask.push(commands::acknowledge(&stream, &group, ids));
+        client.send(&ask).await
     });
     let mut answers = answers
         .await

@@ -59,6 +59,7 @@ pub(crate) struct Request {
 pub(crate) struct Submitter {
     pub(crate) client: Arc<dyn Client>,
     pub(crate) outstanding: Arc<Outstanding>,
+    pub(crate) group: String,
     pub(crate) admit: Admit,
     pub(crate) on_full: OnFull,
 }
@@ -232,9 +233,11 @@ impl Submitter {
         match ids {
             [] => Ok(()),
             ids => {
-                let ids = ids.iter().copied();
-                let delete = commands::delete_entries(&self.admit.request_stream, ids);
-                send_accepted(&*self.client, &[delete]).await
+                let stream = &self.admit.request_stream;
+                let delete = commands::delete_entries(stream, ids.iter().copied());
+                // A Python processor that has one never does.
+                let ack = commands::acknowledge(stream, &self.group, ids.iter().copied());
+                send_accepted(&*self.client, &[delete, ack]).await
             }
         }
     }

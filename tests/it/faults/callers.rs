@@ -107,6 +107,46 @@ pub(crate) async fn overload_is_refused(client: Client) {
     rig.end(vec![processor]).await;
 }
 
+/// Reads a request as a Python processor does, which acknowledges nothing; its id.
+async fn read_as_python_does(rig: &Rig) -> String {
+    let pending =
+        || -> Vec<(String, String, i64, i64)> { rig.probe.say("XPENDING request processor - + 1") };
+    eventually("it is sent", || rig.probe.length("request") == 1).await;
+    rig.probe
+        .say::<redis::Value>("XREADGROUP GROUP processor processor STREAMS request >");
+    pending().remove(0).0
+}
+
+/// However it ends, and although that processor does no more about it.
+pub(crate) async fn nothing_of_a_request_stays_that_a_python_processor_had(client: Client) {
+    let rig = Rig::new(client);
+    let caller = rig.caller().await;
+    let is_clean = || {
+        let pending: Vec<redis::Value> = rig.probe.say("XPENDING request processor - + 1");
+        rig.probe.length("request") == 0 && pending.is_empty()
+    };
+
+    let answered = rig.begin_one(&caller, rig.job(), PATIENCE);
+    let id = read_as_python_does(&rig).await;
+    rig.probe
+        .say::<()>(&format!("SET {id} {{\"sum\":1}} EX 600"));
+    assert_eq!(kind(&answered.await.expect("it does not panic")), "Ok");
+    assert!(is_clean(), "answered");
+
+    let dropped = rig.begin_one(&caller, rig.job(), PATIENCE);
+    read_as_python_does(&rig).await;
+    dropped.abort();
+    eventually("it is withdrawn", is_clean).await;
+
+    let timeout = Duration::from_millis(500);
+    let expired = rig.begin_one(&caller, rig.job(), timeout);
+    read_as_python_does(&rig).await;
+    assert_eq!(kind(&expired.await.expect("it does not panic")), "Timeout");
+    eventually("it is withdrawn", is_clean).await;
+    drop(caller);
+    rig.end(Vec::new()).await;
+}
+
 fn runtime() -> Runtime {
     let mut builder = Builder::new_multi_thread();
     let builder = builder.worker_threads(1).enable_all();

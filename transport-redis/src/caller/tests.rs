@@ -43,6 +43,14 @@ fn spawn(caller: &Arc<Caller>, secs: u64) -> tokio::task::JoinHandle<Result<Repl
     tokio::spawn(async move { call(&caller, Duration::from_secs(secs)).await })
 }
 
+/// What takes back a request that nobody waits for, also from a processor that has it.
+fn withdrawal(id: &str) -> [String; 2] {
+    [
+        format!("XDEL request {id}"),
+        format!("XACK request processor {id}"),
+    ]
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_dropped_withdraws_its_entry() {
     let (caller, mut line) = caller();
@@ -55,8 +63,8 @@ async fn a_call_that_is_dropped_withdraws_its_entry() {
     }
     known.abort();
     let sent = next(&mut line, &mut reads).await;
-    assert_eq!(sent.lines(), ["XDEL request 1-0"]);
-    sent.answer([Value::Int(1)]);
+    assert_eq!(sent.lines(), withdrawal("1-0"));
+    sent.answer([Value::Int(1), Value::Int(0)]);
 
     let on_its_way = spawn(&caller, 60);
     let sent = next(&mut line, &mut reads).await;
@@ -64,7 +72,7 @@ async fn a_call_that_is_dropped_withdraws_its_entry() {
     on_its_way.await.unwrap_err();
     sent.answer([texts(["2-0"])]);
     let sent = next(&mut line, &mut reads).await;
-    assert_eq!(sent.lines(), ["XDEL request 2-0"]);
+    assert_eq!(sent.lines(), withdrawal("2-0"));
     assert!(caller.outstanding.is_empty());
 }
 
@@ -91,12 +99,16 @@ async fn a_deadline_deletes_the_entry_and_says_whether_a_processor_had_it() {
         assert_eq!(start.elapsed(), Duration::from_secs(2));
         assert_eq!(
             sent.lines(),
-            ["XPENDING request processor 1-0 1-0 1", "XDEL request 1-0"]
+            [
+                "XPENDING request processor 1-0 1-0 1",
+                "XDEL request 1-0",
+                "XACK request processor 1-0"
+            ]
         );
         // Without an answer it is told soon all the same.
         let held_back = match (pending, deleted) {
             (Some(pending), Some(deleted)) => {
-                sent.answer([pending, deleted]);
+                sent.answer([pending, deleted, Value::Int(0)]);
                 None
             }
             _ => Some(sent),

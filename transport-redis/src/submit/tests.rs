@@ -40,6 +40,7 @@ fn start_anew(on_full: OnFull) -> Caller {
     let submitter = Submitter {
         client,
         outstanding: Arc::clone(&outstanding),
+        group: "group".into(),
         admit: Admit::new("request".into(), "reply".into(), 100),
         on_full,
     };
@@ -170,12 +171,13 @@ async fn the_entry_of_a_call_that_was_dropped_on_its_way_is_deleted_when_its_id_
     assert_eq!(caller.outstanding.abandon(3), None);
     sent.answer([texts(["2-0", "2-1", "2-2"])]);
     let sent = caller.line.next().await;
-    assert_eq!(sent.lines(), ["XDEL request 2-1"]);
+    let withdrawal = ["XDEL request 2-1", "XACK request group 2-1"];
+    assert_eq!(sent.lines(), withdrawal);
     // The deletion is repeated as well.
     drop(sent);
     let sent = caller.line.next().await;
-    assert_eq!(sent.lines(), ["XDEL request 2-1"]);
-    sent.answer([Value::Int(1)]);
+    assert_eq!(sent.lines(), withdrawal);
+    sent.answer([Value::Int(1), Value::Int(0)]);
     caller.line.is_silent_for(TIMEOUT).await;
 }
 
@@ -193,7 +195,8 @@ async fn deletions_that_fail_are_repeated_with_pauses_and_not_for_ever() {
     caller.line.is_silent_for(TIMEOUT).await;
     // Where they are refused they would be the next time as well.
     caller.delete("1-0");
-    caller.line.next().await.answer([refused("NOPERM")]);
+    let sent = caller.line.next().await;
+    sent.answer([refused("NOPERM"), Value::Int(0)]);
     caller.line.is_silent_for(TIMEOUT).await;
 }
 
@@ -371,7 +374,7 @@ async fn while_it_is_full_the_entries_of_dropped_calls_are_deleted() {
     caller.delete("2-0");
     let _waits = caller.sends(&[3]).await;
     let sent = caller.line.next().await;
-    assert_eq!(sent.lines(), ["XDEL request 2-0"]);
+    assert_eq!(sent.lines()[0], "XDEL request 2-0");
 }
 
 #[tokio::test(start_paused = true)]
