@@ -183,8 +183,10 @@ pub(crate) fn set_response(response: ResponseStream<Vec<u8>>) -> Command {
     set.arg("EX").number(RESPONSE_EXPIRY.as_secs())
 }
 
-pub(crate) fn get_responses(ids: impl IntoIterator<Item = StreamId>) -> Command {
-    Command::new("MGET").numbers(ids)
+/// The responses, behind a nil, for the stream is no string: a reply may not begin with another's text,
+/// see `client/fred`.
+pub(crate) fn get_responses(stream: &str, ids: impl IntoIterator<Item = StreamId>) -> Command {
+    Command::new("MGET").arg(stream).numbers(ids)
 }
 
 pub(crate) fn delete_responses(ids: impl IntoIterator<Item = StreamId>) -> Command {

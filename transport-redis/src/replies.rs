@@ -193,8 +193,10 @@ impl Answers {
     /// Takes the answers that are there from the keys of these requests.
     async fn take_from_keys(&self, requests: &[(u64, StreamId)]) -> Result<bool> {
         let ids = requests.iter().map(|(_, id)| *id);
-        let replies = self.client.send(&[commands::get_responses(ids)]).await?;
+        let get = commands::get_responses(&self.request_stream, ids);
+        let replies = self.client.send(&[get]).await?;
         let values = replies.into_iter().next().unwrap_or(Value::Nil).list()?;
+        let values = values.into_iter().skip(1);
         let mut answers = Vec::new();
         for ((idem, id), value) in requests.iter().zip(values) {
             if let Some(json) = value.optional_text()? {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dynamic_batcher::Batcher;
-use dynamic_batcher_conformance::faults::{Act, Message};
+use dynamic_batcher_conformance::faults::{Act, Done, Job, Message};
 use futures_util::future::{Either, select};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::block_in_place;
@@ -144,6 +144,34 @@ pub(crate) async fn nothing_of_a_request_stays_that_a_python_processor_had(clien
     assert_eq!(kind(&expired.await.expect("it does not panic")), "Timeout");
     eventually("it is withdrawn", is_clean).await;
     drop(caller);
+    rig.end(Vec::new()).await;
+}
+
+/// Among the few answers of Python processors that are looked for together.
+pub(crate) async fn an_answer_that_reads_as_a_publication_harms_no_other(client: Client) {
+    let rig = Rig::new(client);
+    let caller = rig.caller().await;
+    let sent = rig.begin(&caller, 3, PATIENCE);
+    eventually("they are sent", || rig.probe.length("request") == 3).await;
+    let read = "XREADGROUP GROUP processor processor STREAMS request >";
+    rig.probe.say::<redis::Value>(read);
+    let entries: Vec<(String, Vec<String>)> = rig.probe.say("XRANGE request - +");
+    let jobs = entries.into_iter().map(|(id, fields)| {
+        let job: Job = serde_json::from_str(&fields[1]).expect("a job");
+        (id, job.id())
+    });
+    let mut jobs: Vec<_> = jobs.collect();
+    let answer = |id: &str, text: &str| rig.probe.say::<()>(&format!("SET {id} {text} EX 600"));
+    let (id, odd) = jobs.remove(0);
+    answer(&id, "message");
+    eventually("it is taken", || rig.probe.length("request") == 2).await;
+    for (id, job) in jobs {
+        answer(&id, &format!("{{\"sum\":{}}}", Done::to(job).sum));
+    }
+    for end in ends(sent).await {
+        let expected = if end.id == odd { "Decode" } else { "Ok" };
+        assert_eq!(kind(&end), expected, "{end:?}");
+    }
     rig.end(Vec::new()).await;
 }
 

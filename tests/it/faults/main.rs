@@ -61,6 +61,7 @@ with_both_clients! {
     callers::dropped_calls_are_not_started_and_the_others_are_answered,
     callers::overload_is_refused,
     callers::nothing_of_a_request_stays_that_a_python_processor_had,
+    callers::an_answer_that_reads_as_a_publication_harms_no_other,
     callers::a_runtime_that_ends_takes_no_calls_of_others_with_it,
     connecting::a_forbidden_command_or_key_is_refused,
     connecting::a_key_of_another_type_is_refused,

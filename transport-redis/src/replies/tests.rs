@@ -133,8 +133,8 @@ async fn an_answer_in_a_key_is_taken_with_the_key_and_the_entry() {
     let first = call(&answers, "1-0");
     let mut second = call(&answers, "2-0");
     let look = line.next().await;
-    assert_eq!(look.lines(), ["MGET 1-0 2-0"]);
-    look.answer([list([text("[1]"), Value::Nil])]);
+    assert_eq!(look.lines(), ["MGET request 1-0 2-0"]);
+    look.answer([list([Value::Nil, text("[1]"), Value::Nil])]);
     let clean = line.next().await;
     assert_eq!(
         clean.lines(),
@@ -162,7 +162,7 @@ async fn keys_are_looked_at_often_only_while_answers_are_found_there() {
         }
         looks.push(Instant::now());
         sent.answer([match looks.len() {
-            20 => list([text("1"), Value::Nil]),
+            20 => list([Value::Nil, text("1"), Value::Nil]),
             _ => Value::Nil,
         }]);
     }
@@ -183,7 +183,7 @@ async fn thorough_look() -> (Arc<Answers>, Line, oneshot::Receiver<Outcome>, Sen
     let find = loop {
         let sent = line.next().await;
         match sent.lines()[0].starts_with("MGET") {
-            true => sent.answer([list([Value::Nil])]),
+            true => sent.answer([list([Value::Nil, Value::Nil])]),
             false => break sent,
         }
     };
@@ -201,9 +201,9 @@ async fn a_request_is_lost_when_it_is_nowhere_in_the_order_that_overlooks_nothin
     assert!(call.try_recv().is_err());
     unread.answer([Value::Nil]);
     let key = line.next().await;
-    assert_eq!(key.lines(), ["MGET 1-0"]);
+    assert_eq!(key.lines(), ["MGET request 1-0"]);
     assert!(call.try_recv().is_err());
-    key.answer([list([Value::Nil])]);
+    key.answer([list([Value::Nil, Value::Nil])]);
     let error = call.await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Lost);
     assert!(error.to_string().contains("1-0"), "{error}");
@@ -239,7 +239,7 @@ async fn an_answer_that_comes_in_the_last_moment_is_found_in_either_place() {
     let (_answers, mut line, call, find) = thorough_look().await;
     find.answer([texts(["1-0"])]);
     line.next().await.answer([Value::Nil]);
-    line.next().await.answer([list([text("1")])]);
+    line.next().await.answer([list([Value::Nil, text("1")])]);
     let clean = line.next().await;
     assert_eq!(
         clean.lines(),
@@ -282,7 +282,7 @@ async fn what_is_there_or_cannot_be_looked_for_is_not_lost() {
         // It is looked for anew, later.
         line.is_silent_for(DELAY).await;
         let again = line.next().await;
-        assert_eq!(again.lines(), ["MGET 1-0"], "{case}");
+        assert_eq!(again.lines(), ["MGET request 1-0"], "{case}");
         assert!(call.try_recv().is_err(), "{case}");
     }
 }
