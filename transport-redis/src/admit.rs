@@ -93,6 +93,7 @@ impl Admit {
             body,
             deadline,
             trace,
+            ..
         } in requests
         {
             let timeout = deadline.saturating_duration_since(now);

@@ -53,6 +53,8 @@ pub(crate) struct Request {
     pub(crate) body: Vec<u8>,
     pub(crate) deadline: Instant,
     pub(crate) trace: Option<TraceContext>,
+    /// It was sent on a connection that then failed: it may have been let in.
+    pub(crate) may_be_there: bool,
 }
 
 /// Sends what comes, until the last sender is gone.
@@ -211,6 +213,9 @@ impl Submitter {
                 sent.why = Some(Again::AtOnce);
             }
             Err(error) if error.kind() == ErrorKind::Connection => {
+                requests
+                    .iter_mut()
+                    .for_each(|each| each.may_be_there = true);
                 sent.again = requests;
                 sent.why = Some(Again::Failed(error));
             }
@@ -244,17 +249,25 @@ impl Submitter {
 
     /// There is no room for these.
     fn refuse(&self, requests: Vec<Request>, detail: &str, sent: &mut Sent) {
+        const SENT_BEFORE: &str =
+            "whether the request was let in is not known, and now the queue is full";
         let now = Instant::now();
         if self.on_full == OnFull::Wait {
-            let idems = requests.iter().map(|request| request.idem);
+            let refused = requests.iter().filter(|request| !request.may_be_there);
+            let idems = refused.map(|request| request.idem);
             self.outstanding.set_refused(idems);
             sent.why = Some(Again::Full(self.outstanding.refuse(now)));
             sent.again = requests;
             return;
         }
         let refused = requests.iter().map(|request| {
-            let retry_after = self.outstanding.refuse(now);
-            let error = Error::new(ErrorKind::QueueFull { retry_after }, detail);
+            let error = match request.may_be_there {
+                true => Error::new(ErrorKind::Connection, SENT_BEFORE),
+                false => {
+                    let retry_after = self.outstanding.refuse(now);
+                    Error::new(ErrorKind::QueueFull { retry_after }, detail)
+                }
+            };
             (request.idem, Err(error))
         });
         let refused: Vec<_> = refused.collect();

@@ -79,6 +79,7 @@ mod tests {
                 body: Vec::new(),
                 deadline: Instant::now(),
                 trace: None,
+                may_be_there: false,
             };
             line.push(request, &outstanding);
             match n % 100 {

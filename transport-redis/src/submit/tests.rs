@@ -66,6 +66,7 @@ impl Caller {
             body: body.to_vec(),
             deadline: Instant::now() + TIMEOUT,
             trace: None,
+            may_be_there: false,
         };
         self.submissions.send(Submission::Add(request)).unwrap();
     }
@@ -397,6 +398,34 @@ async fn who_waits_for_room_until_its_deadline_has_not_been_started() {
     assert_eq!(kind(call.await.unwrap()), expected);
     // Nothing of it is sent any more.
     caller.line.is_silent_for(TIMEOUT).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_have_been_let_in_before_is_not_said_to_be_refused() {
+    let mut caller = start(OnFull::Reject).await;
+    let call = caller.call();
+    drop(caller.sends(&[2]).await);
+    let later = caller.call();
+    caller.sends(&[2, 3]).await.answer([texts([])]);
+    assert_eq!(kind(call.await.unwrap()), ErrorKind::Connection);
+    let refused = kind(later.await.unwrap());
+    assert!(
+        matches!(refused, ErrorKind::QueueFull { .. }),
+        "{refused:?}"
+    );
+
+    let mut caller = start(OnFull::Wait).await;
+    let call = caller.call();
+    drop(caller.sends(&[2]).await);
+    caller.sends(&[2]).await.answer([texts([])]);
+    let _waits = caller.sends(&[2]).await;
+    let (expired, _) = caller.outstanding.expire(Instant::now() + TIMEOUT);
+    expired.into_iter().for_each(|each| each.end(None));
+    let ended = kind(call.await.unwrap());
+    assert!(
+        matches!(ended, ErrorKind::Timeout { started: true, .. }),
+        "{ended:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
