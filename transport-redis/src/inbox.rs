@@ -270,7 +270,8 @@ impl Inbox {
                 Ok(request) => (request.timeout, request.trace),
                 Err(_) => (None, None),
             };
-            let sent = place.clock.instant(id.millis);
+            // An id may be ahead of the clock: its window begins here, not when the clock is there.
+            let sent = place.clock.instant(id.millis).min(Instant::now());
             let mut meta = CallMeta::sent_at(sent, timeout.unwrap_or(PYTHON_PATIENCE))
                 .attempt(deliveries, place.is_last(deliveries));
             if let Some(trace) = trace {

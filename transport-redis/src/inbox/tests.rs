@@ -91,3 +91,18 @@ async fn what_was_read_is_handed_out_before_the_error_that_ends_reading() {
     assert_eq!(inbox.take(1).unwrap().len(), 1);
     assert!(inbox.take(1).is_err());
 }
+
+/// The server's clock was set back, or somebody chose the id.
+#[tokio::test(start_paused = true)]
+async fn what_has_an_id_of_the_future_was_sent_now() {
+    let inbox = inbox().await;
+    tokio::time::advance(LEASE).await;
+    let ids = ["100000-0", "109000-0", "9999999999999-0"];
+    let entries = list(ids.map(|id| entry(id, &["body", "1"])));
+    let entries = Entry::all(entries).unwrap();
+    inbox.deliver(entries.into_iter().map(|entry| (entry, 1)));
+    let sent = inbox.take(10).unwrap().into_iter();
+    let sent: Vec<_> = sent.map(|each| each.meta.enqueued).collect();
+    let now = Instant::now();
+    assert_eq!(sent, [now - LEASE, now, now]);
+}
