@@ -25,6 +25,11 @@ const FIND_OTHER_STREAMS: &str = include_str!("lua/find_other_streams.lua");
 const REPLAY: &str = include_str!("lua/replay.lua");
 const REMOVE_DEAD: &str = include_str!("lua/remove_dead.lua");
 
+/// A count as the server takes it, which counts with a sign.
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
 fn script(text: &str, key: &str) -> Command {
     Command::new("EVAL").arg(text).number(1).arg(key)
 }
@@ -115,9 +120,7 @@ pub(crate) fn range(stream: &str, from: StreamId) -> Command {
 }
 
 pub(crate) fn range_of(stream: &str, from: StreamId, count: usize) -> Command {
-    // The server counts with a sign.
-    let count = i64::try_from(count).unwrap_or(i64::MAX);
-    range(stream, from).arg("COUNT").number(count)
+    range(stream, from).arg("COUNT").number(signed(count))
 }
 
 pub(crate) fn length(stream: &str) -> Command {
@@ -140,7 +143,7 @@ pub(crate) fn read_group(
     wait: Duration,
 ) -> Command {
     let read = Command::new("XREADGROUP").arg("GROUP").arg(group);
-    let read = read.arg(consumer).arg("COUNT").number(count);
+    let read = read.arg(consumer).arg("COUNT").number(signed(count));
     let read = read.arg("BLOCK").number(wait.as_millis());
     let read = read.arg("STREAMS").args(streams.iter().copied());
     // What a first one has taken is pending on the consumer: there it is looked for, not here.
@@ -224,7 +227,7 @@ pub(crate) fn bury(place: &Place, id: StreamId, acknowledge: bool) -> Command {
     let bury = bury.arg(&place.request_stream).arg(&place.dead_stream);
     let bury = bury.arg(&place.group).number(id);
     bury.number(u8::from(acknowledge))
-        .number(place.max_dead_letters)
+        .number(signed(place.max_dead_letters))
 }
 
 /// Whether a command is one that [`bury`] makes.

@@ -4,6 +4,7 @@ mod callers;
 mod connecting;
 mod draining;
 mod garbage;
+mod letters;
 mod network;
 mod processors;
 mod python;
@@ -74,5 +75,6 @@ with_both_clients! {
     draining::a_drain_without_a_server_ends_in_time,
     draining::a_drain_with_a_handler_that_never_returns_ends_in_time,
     draining::what_tells_of_requests_given_back_goes_with_them,
+    letters::a_letter_that_is_refused_costs_no_request,
     python::a_mixed_fleet_loses_nothing_when_rust_processors_are_killed,
 }
