@@ -1,6 +1,6 @@
 //! The end of requests at a processor: which commands tell their callers and clean up.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use dynamic_batcher::{Answer, BatchInfo, Error};
@@ -14,19 +14,38 @@ use crate::reply::{self, Outgoing};
 use crate::request::Caller;
 use crate::source::RedisTicket;
 use crate::types::ResponseStream;
+use crate::value::Value;
 
 /// What a Python caller reads as the failure of its request.
 const FAILED: &str = "null";
 
 /// The end of some requests.
 pub(crate) struct Ending {
-    /// In this order: a death in between means a second delivery, never a lost answer, and leaves
-    /// nothing for good.
     pub(crate) commands: Vec<Command>,
+    /// The requests that each of the commands ends.
+    ids: Vec<Vec<StreamId>>,
     pub(crate) tickets: Vec<RedisTicket>,
-    /// The entries that are to be acknowledged later: their Python callers may look for them among
-    /// the pending ones.
+    /// The entries that are to be deleted once their answers are there, and acknowledged later:
+    /// their Python callers may look for them among the pending ones.
     pub(crate) seen_later: Vec<StreamId>,
+}
+
+impl Ending {
+    fn push(&mut self, command: Command, ids: Vec<StreamId>) {
+        self.commands.push(command);
+        self.ids.push(ids);
+    }
+
+    /// Takes out the tickets of the requests that have not ended: the server has refused what was to
+    /// end them.
+    pub(crate) fn take_refused(&mut self, replies: &[Value]) -> Vec<RedisTicket> {
+        let ended = self.ids.iter().zip(replies);
+        let refused = ended.filter(|(_, reply)| matches!(reply, Value::Refused(_)));
+        let refused: HashSet<_> = refused.flat_map(|(ids, _)| ids).copied().collect();
+        self.seen_later.retain(|id| !refused.contains(id));
+        let is_refused = |ticket: &mut RedisTicket| refused.contains(&ticket.id());
+        self.tickets.extract_if(.., is_refused).collect()
+    }
 }
 
 /// Ends requests: with responses, or with errors.
@@ -35,14 +54,17 @@ pub(crate) fn end(
     batch: Option<&BatchInfo>,
     answers: Vec<Answer<Vec<u8>, RedisTicket>>,
 ) -> Ending {
-    let mut commands = Vec::new();
-    let mut seen_later = Vec::new();
-    let mut acknowledged = Vec::new();
-    let mut streams: HashMap<&str, Vec<Outgoing<'_>>> = HashMap::new();
     let answers = answers.into_iter();
     let (tickets, outcomes): (Vec<_>, Vec<_>) = answers
         .map(|answer| (answer.ticket, (answer.outcome, answer.queued)))
         .unzip();
+    let mut ending = Ending {
+        commands: Vec::new(),
+        ids: Vec::new(),
+        tickets: Vec::new(),
+        seen_later: Vec::new(),
+    };
+    let mut streams: HashMap<&str, Vec<Outgoing<'_>>> = HashMap::new();
     for ((position, ticket), (outcome, queued)) in (0..).zip(&tickets).zip(outcomes) {
         let id = ticket.id();
         match &ticket.caller {
@@ -51,18 +73,18 @@ pub(crate) fn end(
                     tracing::warn!("the request {id} of a Python caller failed: {error}");
                     FAILED.into()
                 });
-                commands.push(response(id, json));
-                seen_later.push(id);
+                ending.push(response(id, json), vec![id]);
+                ending.seen_later.push(id);
             }
             Caller::Stream { reply_to, idem } => {
                 let outgoing = Outgoing {
+                    id,
                     idem,
                     outcome,
                     position,
                     queued,
                 };
                 streams.entry(reply_to).or_default().push(outgoing);
-                acknowledged.push(id);
             }
             Caller::Nobody { body } => {
                 let reason = outcome.err().map(|error| error.to_string());
@@ -75,44 +97,38 @@ pub(crate) fn end(
                     last_delivered: None,
                     acknowledge: true,
                 };
-                commands.push(burial.command(place));
+                ending.push(burial.command(place), vec![id]);
             }
         }
     }
-    for (stream, replies) in streams {
-        commands.extend(reply::commands(stream, batch, &replies));
+    for (stream, replies) in &streams {
+        for part in reply::parts(replies) {
+            let ids: Vec<_> = part.iter().map(|reply| reply.id).collect();
+            let answer = commands::answer(place, stream, &ids);
+            ending.push(reply::write(answer, batch, part), ids);
+        }
     }
-    let deleted: Vec<_> = acknowledged.iter().chain(&seen_later).copied().collect();
-    if !deleted.is_empty() {
-        commands.push(commands::delete_entries(&place.request_stream, deleted));
-    }
-    // Last: an entry that nobody has and that was not deleted would stay for ever, while one that is
-    // pending and deleted is acknowledged after the grace.
-    if !acknowledged.is_empty() {
-        let acknowledge = commands::acknowledge(&place.request_stream, &place.group, acknowledged);
-        commands.push(acknowledge);
-    }
-    Ending {
-        commands,
-        tickets,
-        seen_later,
-    }
+    drop(streams);
+    ending.tickets = tickets;
+    ending
 }
 
 /// Tells a caller that its request has failed, if anybody can be told.
-pub(crate) fn failure(id: StreamId, caller: &Caller, error: &Error) -> Vec<Command> {
+pub(crate) fn failure(id: StreamId, caller: &Caller, error: &Error) -> Option<Command> {
     match caller {
-        Caller::Documented => vec![response(id, FAILED.into())],
+        Caller::Documented => Some(response(id, FAILED.into())),
         Caller::Stream { reply_to, idem } => {
             let outgoing = Outgoing {
+                id,
                 idem,
                 outcome: Err(error.clone()),
                 position: 0,
                 queued: Duration::ZERO,
             };
-            reply::commands(reply_to, None, &[outgoing])
+            let add = commands::add_if_there(reply_to);
+            Some(reply::write(add, None, &[outgoing]))
         }
-        Caller::Nobody { .. } => Vec::new(),
+        Caller::Nobody { .. } => None,
     }
 }
 

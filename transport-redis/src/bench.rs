@@ -7,8 +7,9 @@ use std::time::Duration;
 use dynamic_batcher::{BatchId, BatchInfo, CallMeta, CloseReason, Result};
 use tokio::sync::oneshot;
 
+use crate::command::Command;
 use crate::commands;
-use crate::entry::Entry;
+use crate::entry::{Entry, StreamId};
 use crate::outstanding::{Outcome, Outstanding};
 use crate::reply::{self, Outgoing};
 use crate::request::{self, Request};
@@ -63,8 +64,7 @@ impl Read {
     #[must_use]
     pub fn of_replies(bodies: &[Vec<u8>]) -> Self {
         let commands = replies(bodies);
-        // The stream, NOMKSTREAM and the id come before the fields.
-        let fields = commands.iter().flat_map(|command| command.iter().skip(3));
+        let fields = commands.iter().flat_map(|command| command.iter());
         Self::of(REPLY_STREAM, vec![entry("1732435200000-0", fields)])
     }
 
@@ -123,10 +123,11 @@ pub fn write_replies(bodies: &[Vec<u8>]) -> usize {
     lengths.map(<[u8]>::len).sum()
 }
 
-fn replies(bodies: &[Vec<u8>]) -> Vec<crate::command::Command> {
+fn replies(bodies: &[Vec<u8>]) -> Vec<Command> {
     let idems: Vec<_> = (1..=bodies.len()).map(|idem| idem.to_string()).collect();
     let outgoing = (0..).zip(&idems).zip(bodies);
     let outgoing = outgoing.map(|((position, idem), body)| Outgoing {
+        id: StreamId::MIN,
         idem,
         outcome: Ok(body.clone()),
         position,
@@ -136,7 +137,9 @@ fn replies(bodies: &[Vec<u8>]) -> Vec<crate::command::Command> {
     let id = BatchId::new(7, 1);
     let ran = Duration::from_micros(20);
     let batch = BatchInfo::new(id, bodies.len(), CloseReason::Full, ran);
-    reply::commands(REPLY_STREAM, Some(&batch), &outgoing)
+    let parts = reply::parts(&outgoing).into_iter();
+    let parts = parts.map(|part| reply::write(Command::new("XADD"), Some(&batch), part));
+    parts.collect()
 }
 
 /// Calls that wait for their replies.

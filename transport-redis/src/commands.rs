@@ -15,6 +15,7 @@ pub(crate) const REPLY_STREAM_EXPIRY: Duration = Duration::from_secs(60);
 
 // What has to happen in one step. Each says at its top what it takes and returns.
 const ADMIT: &str = include_str!("lua/admit.lua");
+const ANSWER: &str = include_str!("lua/answer.lua");
 const FIND_MISSING: &str = include_str!("lua/find_missing.lua");
 const TAKE_OVER: &str = include_str!("lua/take_over.lua");
 const KEEP: &str = include_str!("lua/keep.lua");
@@ -92,6 +93,13 @@ pub(crate) fn add(stream: &str, fields: impl IntoIterator<Item = impl AsRef<[u8]
 /// follow.
 pub(crate) fn add_if_there(stream: &str) -> Command {
     Command::new("XADD").arg(stream).arg("NOMKSTREAM").arg("*")
+}
+
+/// See `lua/answer.lua`; the fields are to follow.
+pub(crate) fn answer(place: &Place, reply_stream: &str, ids: &[StreamId]) -> Command {
+    let answer = Command::new("EVAL").arg(ANSWER).number(2);
+    let answer = answer.arg(&place.request_stream).arg(reply_stream);
+    answer.arg(&place.group).number(ids.len()).numbers(ids)
 }
 
 pub(crate) fn delete_entries(stream: &str, ids: impl IntoIterator<Item = StreamId>) -> Command {

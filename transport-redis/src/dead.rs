@@ -6,11 +6,13 @@ use std::time::{Duration, SystemTime};
 
 use dynamic_batcher::{Error, ErrorKind, Result};
 
+use crate::answer;
 use crate::client::send_accepted;
 use crate::command::Command;
 use crate::commands;
 use crate::entry::{Entry, StreamId};
 use crate::place::Place;
+use crate::request::Caller;
 use crate::transport::RedisWire;
 use crate::value::Value;
 
@@ -221,9 +223,11 @@ pub(crate) struct Exhausted {
     pub(crate) last_delivered: u64,
 }
 
-/// Tells the callers of these and buries them, each once, whoever else does the same.
+/// Tells the callers of these, then buries them, each once, whoever else does the same. Those whose
+/// callers cannot be told now stay until they are found again.
 pub(crate) async fn give_up(place: &Place, exhausted: Vec<Exhausted>) -> Result<()> {
-    let mut commands = Vec::new();
+    let mut tell = Vec::new();
+    let mut bury = Vec::new();
     for Exhausted {
         entry,
         deliveries,
@@ -235,7 +239,7 @@ pub(crate) async fn give_up(place: &Place, exhausted: Vec<Exhausted>) -> Result<
         let (caller, request) = place.parse(entry);
         let error = Error::new(ErrorKind::Undeliverable { deliveries }, "");
         tracing::error!("the request {id}, last had by {consumer}: {error}");
-        commands.extend(crate::answer::failure(id, &caller, &error));
+        let told = answer::failure(id, &caller, &error);
         let body = request.ok().map(|request| request.body);
         let burial = Burial {
             id,
@@ -244,9 +248,24 @@ pub(crate) async fn give_up(place: &Place, exhausted: Vec<Exhausted>) -> Result<
             deliveries,
             consumer: &consumer,
             last_delivered: Some(last_delivered),
-            acknowledge: !matches!(caller, crate::request::Caller::Documented),
+            acknowledge: !matches!(caller, Caller::Documented),
         };
-        commands.push(burial.command(place));
+        bury.push((told.is_some(), burial.command(place)));
+        tell.extend(told);
     }
-    send_accepted(&*place.client, &commands).await
+    let mut told = place.client.send(&tell).await?.into_iter();
+    bury.retain(|(is_told, _)| !is_told || told.next().is_some_and(counts_as_told));
+    let bury: Vec<_> = bury.into_iter().map(|(_, burial)| burial).collect();
+    send_accepted(&*place.client, &bury).await
+}
+
+/// A caller that can never be told must not keep its request from being buried.
+fn counts_as_told(reply: Value) -> bool {
+    match reply {
+        Value::Refused(refusal) => {
+            tracing::warn!("the caller of a request that was given up is not told: {refusal}");
+            !refusal.passes()
+        }
+        _ => true,
+    }
 }

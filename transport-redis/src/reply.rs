@@ -7,17 +7,20 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use crate::command::Command;
-use crate::commands;
-use crate::entry::unreadable;
+use crate::entry::{StreamId, unreadable};
 
 /// The batch that an entry's replies come from.
 const BATCH: &str = "batch";
 /// An entry is split beyond this many bytes.
 const MOST_BYTES: usize = 1 << 20;
+/// And beyond this many replies: a script cannot pass on several thousand arguments.
+const MOST_REPLIES: usize = 1_000;
 
 /// One reply to a caller.
 #[derive(Debug)]
 pub(crate) struct Outgoing<'a> {
+    /// The request's.
+    pub(crate) id: StreamId,
     /// The caller's name for the request.
     pub(crate) idem: &'a str,
     pub(crate) outcome: Result<Vec<u8>>,
@@ -52,13 +55,9 @@ struct Failure {
     deliveries: Option<u32>,
 }
 
-/// The commands that add the entries with these replies to one caller's stream.
-pub(crate) fn commands(
-    stream: &str,
-    batch: Option<&BatchInfo>,
-    replies: &[Outgoing<'_>],
-) -> Vec<Command> {
-    let mut commands = Vec::new();
+/// The replies to one caller as they are divided among entries.
+pub(crate) fn parts<'r, 'a>(replies: &'r [Outgoing<'a>]) -> Vec<&'r [Outgoing<'a>]> {
+    let mut parts = Vec::new();
     let mut rest = replies;
     while !rest.is_empty() {
         let mut bytes = 0;
@@ -72,16 +71,20 @@ pub(crate) fn commands(
             bytes += reply.idem.len() + outcome;
             first || bytes <= MOST_BYTES
         };
-        let count = rest.iter().take_while(fits).count();
+        let count = rest.iter().take(MOST_REPLIES).take_while(fits).count();
         let (part, others) = rest.split_at(count);
-        commands.push(command(stream, batch, part));
+        parts.push(part);
         rest = others;
     }
-    commands
+    parts
 }
 
-fn command(stream: &str, batch: Option<&BatchInfo>, replies: &[Outgoing<'_>]) -> Command {
-    let mut command = commands::add_if_there(stream);
+/// Completes a command that adds an entry, with these replies.
+pub(crate) fn write(
+    mut command: Command,
+    batch: Option<&BatchInfo>,
+    replies: &[Outgoing<'_>],
+) -> Command {
     if let Some(batch) = batch {
         let json = serde_json::to_vec(&Batch {
             processor: batch.id.processor(),

@@ -8,7 +8,7 @@ use dynamic_batcher::{Answer, Backoff, BatchInfo, Consumer, Delivery, Error, Err
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::answer::{self, Ending};
+use crate::answer;
 use crate::client::{send_accepted, send_repeatedly};
 use crate::commands;
 use crate::entry::StreamId;
@@ -162,15 +162,20 @@ impl Consumer<Vec<u8>, Vec<u8>> for RedisConsumer {
             // What was not run because another has it is that one's to answer.
             answers.retain(|answer| self.inbox.is_held(answer.ticket.hold));
         }
-        let Ending {
-            commands,
-            mut tickets,
-            seen_later,
-        } = answer::end(place, batch.as_deref(), answers);
-        // Of an entry that its caller looks for among the pending ones the lease is kept no longer.
-        let replies = send_repeatedly(&*place.client, commands, place.lease).await?;
-        self.inbox.answered(seen_later);
-        tickets.iter_mut().for_each(RedisTicket::settle);
+        let mut ending = answer::end(place, batch.as_deref(), answers);
+        let commands = std::mem::take(&mut ending.commands);
+        let mut replies = send_repeatedly(&*place.client, commands, place.lease).await?;
+        drop(ending.take_refused(&replies));
+        let seen_later = ending.seen_later;
+        if !seen_later.is_empty() {
+            // Not before: of a request whose answer is refused the entry is all that there is.
+            let delete =
+                commands::delete_entries(&place.request_stream, seen_later.iter().copied());
+            replies.extend(send_repeatedly(&*place.client, vec![delete], place.lease).await?);
+            // Of what its caller looks for among the pending ones the lease is kept no longer.
+            self.inbox.answered(seen_later);
+        }
+        ending.tickets.iter_mut().for_each(RedisTicket::settle);
         for reply in replies {
             reply.accepted()?;
         }

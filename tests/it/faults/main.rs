@@ -50,6 +50,7 @@ with_both_clients! {
     server::a_stopped_server_holds_up_no_timeout,
     server::a_full_server_is_an_error_until_it_has_room,
     server::an_answer_that_a_full_server_refuses_is_not_lost,
+    server::what_a_full_server_refuses_to_have_answered_stays,
     network::connections_cut_at_random_bytes_do_no_harm,
     network::all_connections_cut_at_once_do_no_harm,
     network::a_slow_network_in_pieces_does_no_harm,

@@ -147,6 +147,38 @@ pub(crate) async fn an_answer_that_a_full_server_refuses_is_not_lost(client: Cli
     rig.end(vec![processor]).await;
 }
 
+/// The same, and the processor dies before there is room.
+pub(crate) async fn what_a_full_server_refuses_to_have_answered_stays(client: Client) {
+    let rig = Rig::new(client);
+    let mut processor = rig.processor().await;
+    let caller = rig.caller().await;
+    let accepted = rig.begin_one(&caller, rig.job().act(Act::Sleep(1_000)), PATIENCE);
+    eventually("it runs", || processor.has_run().len() == 1).await;
+    let body = serde_json::to_string(&rig.job()).expect("numbers");
+    let of_python = format!("XADD request * body {body}");
+    let id: String = rig.probe.say(&of_python);
+    fill(&rig);
+    // The last one to be answered is that of a Python caller.
+    let set_is_refused = || {
+        let commands: String = rig.probe.say("INFO commandstats");
+        let mut sets = commands
+            .lines()
+            .filter(|line| line.starts_with("cmdstat_set:"));
+        sets.any(|line| !line.contains("rejected_calls=0"))
+    };
+    eventually("both answers are refused", set_is_refused).await;
+    assert_eq!(rig.probe.length("request"), 2);
+    processor.kill();
+    make_room(&rig);
+    let processor = rig.processor().await;
+    let end = accepted.await.expect("it does not panic");
+    assert_eq!(kind(&end), "Ok", "{end:?}");
+    let there = || rig.probe.say::<i64>(&format!("DEL {id}")) == 1;
+    eventually("it is answered too", there).await;
+    drop(caller);
+    rig.end(vec![processor]).await;
+}
+
 fn fill(rig: &Rig) {
     rig.probe.say::<()>("CONFIG SET maxmemory 1");
 }

@@ -14,8 +14,9 @@ use crate::command::Command;
 use crate::value::{Refusal, Value};
 
 /// The scripts, which a line shows by their names.
-const SCRIPTS: [(&str, &str); 9] = [
+const SCRIPTS: [(&str, &str); 10] = [
     ("admit", include_str!("../lua/admit.lua")),
+    ("answer", include_str!("../lua/answer.lua")),
     ("find_missing", include_str!("../lua/find_missing.lua")),
     ("take_over", include_str!("../lua/take_over.lua")),
     ("keep", include_str!("../lua/keep.lua")),

@@ -12,20 +12,21 @@ fn entries(batch: Option<&BatchInfo>, replies: Vec<(u64, Result<Vec<u8>>, u32)>)
     let idems: Vec<_> = replies.iter().map(|(idem, ..)| idem.to_string()).collect();
     let replies = replies.into_iter().zip(&idems);
     let replies = replies.map(|((_, outcome, position), idem)| Outgoing {
+        id: StreamId::MIN,
         idem,
         outcome,
         position,
         queued: Duration::from_micros(u64::from(position) * 10),
     });
-    let commands = commands("reply", batch, &replies.collect::<Vec<_>>());
-    commands.iter().map(fields).collect()
+    let replies: Vec<_> = replies.collect();
+    let parts = parts(&replies).into_iter();
+    let commands = parts.map(|part| write(Command::new("XADD"), batch, part));
+    commands.map(|command| fields(&command)).collect()
 }
 
 fn fields(command: &Command) -> Fields {
     let args: Vec<_> = command.iter().map(<[u8]>::to_vec).collect();
-    let (to, fields) = args.split_at(3);
-    assert_eq!(to, [&b"reply"[..], b"NOMKSTREAM", b"*"]);
-    let pairs = fields.chunks_exact(2);
+    let pairs = args.chunks_exact(2);
     pairs
         .map(|pair| (pair[0].clone(), pair[1].clone()))
         .collect()
