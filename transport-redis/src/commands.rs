@@ -158,10 +158,11 @@ pub(crate) fn read_group(
     read.args(streams.iter().map(|_| ">")).once()
 }
 
-/// What is pending on a consumer.
-pub(crate) fn pending(stream: &str, group: &str, consumer: &str, count: usize) -> Command {
-    let pending = Command::new("XPENDING").arg(stream).arg(group);
-    pending.arg("-").arg("+").number(count).arg(consumer)
+/// What is pending on a consumer, from an id on.
+pub(crate) fn pending(place: &Place, from: StreamId, count: usize) -> Command {
+    let pending = Command::new("XPENDING").arg(&place.request_stream);
+    let pending = pending.arg(&place.group).number(from).arg("+");
+    pending.number(count).arg(&place.consumer)
 }
 
 /// Whether an entry is pending, on whomever.

@@ -253,6 +253,9 @@ pub(crate) async fn give_up(place: &Place, exhausted: Vec<Exhausted>) -> Result<
         bury.push((told.is_some(), burial.command(place)));
         tell.extend(told);
     }
+    if bury.is_empty() {
+        return Ok(());
+    }
     let mut told = place.client.send(&tell).await?.into_iter();
     bury.retain(|(is_told, _)| !is_told || told.next().is_some_and(counts_as_told));
     let bury: Vec<_> = bury.into_iter().map(|(_, burial)| burial).collect();

@@ -1,6 +1,6 @@
 //! What one consumer has read and answers for.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -169,9 +169,9 @@ impl Inbox {
         }
     }
 
-    /// Ends the leases of what no handler has started on for so long, while others might. To be
-    /// given back, each with the deliveries that count.
-    pub(crate) fn take_waiting(&self, longest: Duration) -> Vec<(StreamId, u32)> {
+    /// Ends the leases of what no handler has started on for so long, while others might. It is to
+    /// be given back, and this delivery does not count.
+    pub(crate) fn drop_waiting(&self, longest: Duration) {
         let mut state = self.lock();
         let waits = |held: &mut Held| !held.started && held.since.elapsed() > longest;
         let waiting = state.held.extract_if(|_, held| waits(held));
@@ -179,7 +179,7 @@ impl Inbox {
             .map(|(id, held)| (id, held.deliveries.saturating_sub(1)))
             .collect();
         self.lost(&mut state, !waiting.is_empty());
-        waiting
+        state.dropped.extend(waiting);
     }
 
     /// Others have these now: what no handler has started on is not run here.
@@ -290,11 +290,15 @@ impl Inbox {
         self.readable.notify_one();
     }
 
-    pub(crate) fn holds(&self, id: StreamId) -> bool {
+    /// Of what is pending on this consumer, with the deliveries of each, that which it knows nothing
+    /// of.
+    pub(crate) fn unseen(&self, mut pending: Vec<(StreamId, u32)>) -> Vec<(StreamId, u32)> {
         let state = self.lock();
-        let unacknowledged = || state.unacknowledged.iter().any(|(each, _)| *each == id);
-        let dropped = || state.dropped.iter().any(|(each, _)| *each == id);
-        state.held.contains_key(&id) || unacknowledged() || dropped()
+        let unacknowledged = state.unacknowledged.iter().map(|(id, _)| id);
+        let dropped = state.dropped.iter().map(|(id, _)| id);
+        let ended: HashSet<_> = unacknowledged.chain(dropped).collect();
+        pending.retain(|(id, _)| !state.held.contains_key(id) && !ended.contains(id));
+        pending
     }
 
     pub(crate) fn held(&self) -> Vec<StreamId> {
@@ -307,12 +311,25 @@ impl Inbox {
         !(state.dropped.is_empty() && state.unacknowledged.is_empty())
     }
 
-    pub(crate) fn take_dropped(&self) -> Vec<(StreamId, u32)> {
-        std::mem::take(&mut self.lock().dropped)
+    /// What is to be given back, each with the deliveries that count.
+    pub(crate) fn dropped(&self) -> Vec<(StreamId, u32)> {
+        let state = &mut *self.lock();
+        state.dropped.retain(|(id, _)| !state.held.contains_key(id));
+        state.dropped.clone()
     }
 
-    pub(crate) fn unacknowledged(&self) -> Vec<(StreamId, Instant)> {
-        self.lock().unacknowledged.iter().copied().collect()
+    /// The first `count` of these were given back.
+    pub(crate) fn given_back(&self, count: usize) {
+        self.lock().dropped.drain(..count);
+    }
+
+    /// At most `most` of what is to be acknowledged; the next time it is others' turn.
+    pub(crate) fn unacknowledged(&self, most: usize) -> Vec<(StreamId, Instant)> {
+        let mut state = self.lock();
+        let count = state.unacknowledged.len().min(most);
+        let first = state.unacknowledged.range(..count).copied().collect();
+        state.unacknowledged.rotate_left(count);
+        first
     }
 
     /// Notes that these were answered to Python callers just now.
@@ -326,7 +343,7 @@ impl Inbox {
         self.upkeep.notify_one();
     }
 
-    pub(crate) fn acknowledged(&self, ids: &[StreamId]) {
+    pub(crate) fn acknowledged(&self, ids: &BTreeSet<StreamId>) {
         let mut state = self.lock();
         state.unacknowledged.retain(|(id, _)| !ids.contains(id));
     }

@@ -104,28 +104,42 @@ pub(crate) async fn make_groups(inbox: &Inbox) -> Result<()> {
 pub(crate) async fn take_own_pending(inbox: &Arc<Inbox>) -> Result<()> {
     let _taking = inbox.taking.lock().await;
     let place = &inbox.place;
-    let pending = commands::pending(
-        &place.request_stream,
-        &place.group,
-        &place.consumer,
-        PENDING,
-    );
-    let reply = place.client.send(&[pending]).await?.pop();
-    let pending = match reply.unwrap_or(Value::Nil) {
-        Value::Refused(refusal) if refusal.code == "NOGROUP" => return make_groups(inbox).await,
-        reply => PendingRequestStream::all(reply)?,
-    };
-    let mut unseen = Vec::new();
-    for each in pending {
-        let id = StreamId::parse(each.message_id.as_bytes())?;
-        if !inbox.holds(id) {
-            let deliveries = u32::try_from(each.times_delivered).unwrap_or(u32::MAX);
-            unseen.push((id, deliveries));
+    let mut from = StreamId::MIN;
+    loop {
+        let look = commands::pending(place, from, PENDING);
+        let reply = place.client.send(&[look]).await?.pop();
+        let found = match reply.unwrap_or(Value::Nil) {
+            Value::Refused(refusal) if refusal.code == "NOGROUP" => {
+                return make_groups(inbox).await;
+            }
+            reply => pending(reply)?,
+        };
+        let last = found.last().filter(|_| found.len() == PENDING);
+        let next = last.map(|(id, _)| id.next());
+        take_unseen(inbox, inbox.unseen(found)).await?;
+        match next {
+            Some(next) => from = next,
+            None => return Ok(()),
         }
     }
+}
+
+/// Reads what is pending, each with the number of its deliveries.
+fn pending(reply: Value) -> Result<Vec<(StreamId, u32)>> {
+    let pending = PendingRequestStream::all(reply)?.into_iter();
+    let read = |each: PendingRequestStream| {
+        let id = StreamId::parse(each.message_id.as_bytes())?;
+        let deliveries = u32::try_from(each.times_delivered).unwrap_or(u32::MAX);
+        Ok((id, deliveries))
+    };
+    pending.map(read).collect()
+}
+
+async fn take_unseen(inbox: &Arc<Inbox>, unseen: Vec<(StreamId, u32)>) -> Result<()> {
     if unseen.is_empty() {
         return Ok(());
     }
+    let place = &inbox.place;
     let fetch = unseen
         .iter()
         .map(|(id, _)| commands::entry(&place.request_stream, *id));

@@ -1,6 +1,7 @@
 //! What keeps requests from being lost or left behind: leases kept and taken over, entries given
 //! back, acknowledgements that wait for their Python caller.
 
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use crate::dead::{self, Exhausted};
 use crate::entry::{Entry, StreamId, unreadable};
 use crate::inbox::Inbox;
 use crate::place::{CONSUMER_PREFIX, Place};
+use crate::reader;
 use crate::value::Value;
 
 /// How often it is seen whether Python callers have taken their answers.
@@ -21,33 +23,72 @@ const ACKNOWLEDGE_EVERY: Duration = Duration::from_millis(500);
 const SILENT: Duration = Duration::from_secs(10);
 /// The most entries taken over at a time.
 const TAKEN: usize = 64;
+/// The most answers of Python callers that are looked for at a time.
+const LOOKED_FOR: usize = 4_000;
 
 /// Keeps the leases of what is held, takes over what others let lapse, acknowledges what has been
 /// seen: for as long as the consumer is there.
 pub(crate) async fn keep(inbox: Arc<Inbox>) {
     let every = inbox.place.lease / 3;
     let mut due = Instant::now();
+    let mut refused = Refused::default();
+    let mut has_all_taken = true;
     loop {
-        let kept = async {
-            give_back_dropped(&inbox).await?;
-            acknowledge_seen(&inbox).await?;
-            if Instant::now() >= due {
-                keep_leases(&inbox).await?;
-                inbox.place.clock.refresh(&*inbox.place.client).await?;
-                remove_dead(&inbox.place).await?;
-                take_over(&inbox).await?;
-                due = Instant::now() + every;
-            }
-            Ok::<(), Error>(())
-        };
-        if let Err(error) = kept.await {
-            tracing::debug!("keeping leases failed, trying again: {error}");
+        let is_due = Instant::now() >= due;
+        match round(&inbox, is_due, &mut refused, &mut has_all_taken).await {
+            Ok(()) if is_due => due = Instant::now() + every,
+            Ok(()) => {}
+            Err(error) => tracing::debug!("keeping leases failed, trying again: {error}"),
         }
         // Others can wait, a request on its last delivery cannot: nothing else is read.
         tokio::select! {
             () = inbox.emptied.notified() => due = Instant::now(),
             () = rest(&inbox, due, ACKNOWLEDGE_EVERY.min(every)) => {}
         }
+    }
+}
+
+/// What is to be done, and where it `is_due` what is done every third of a lease. The leases come first,
+/// and what the server refuses keeps nothing else from being done.
+async fn round(
+    inbox: &Arc<Inbox>,
+    is_due: bool,
+    refused: &mut Refused,
+    has_all_taken: &mut bool,
+) -> Result<()> {
+    let place = &inbox.place;
+    if is_due {
+        refused.note("keeping leases", keep_leases(inbox).await)?;
+    }
+    refused.note("giving back", give_back_dropped(inbox).await)?;
+    let acknowledged = acknowledge_seen(inbox).await.map(drop);
+    refused.note("acknowledging", acknowledged)?;
+    if !is_due {
+        return Ok(());
+    }
+    let read = place.clock.refresh(&*place.client).await;
+    refused.note("reading the server's clock", read)?;
+    refused.note("removing dead consumers", remove_dead(place).await)?;
+    let taken = take_over_for_sure(inbox, has_all_taken).await;
+    refused.note("taking over", taken)
+}
+
+/// The steps that the server refuses, for a reason that somebody has to change something about.
+#[derive(Default)]
+struct Refused(HashSet<&'static str>);
+
+impl Refused {
+    /// Says so, once until it is accepted again. Any other error is handed on.
+    fn note(&mut self, step: &'static str, done: Result<()>) -> Result<()> {
+        match done {
+            Err(error) if error.is_retryable() => return Err(error),
+            Err(error) if self.0.insert(step) => tracing::warn!("{step} failed: {error}"),
+            Err(_) => {}
+            Ok(()) => {
+                self.0.remove(step);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -66,7 +107,7 @@ async fn rest(inbox: &Inbox, due: Instant, pause: Duration) {
 async fn keep_leases(inbox: &Inbox) -> Result<()> {
     let place = &inbox.place;
     // What has waited for a whole lease behind other batches is for others to have.
-    give_back(place, inbox.take_waiting(place.lease)).await?;
+    inbox.drop_waiting(place.lease);
     let held = inbox.held();
     if held.is_empty() {
         return Ok(());
@@ -79,9 +120,21 @@ async fn keep_leases(inbox: &Inbox) -> Result<()> {
     Ok(())
 }
 
+/// Takes over and gives up. Where `has_all_taken` is false the reply to the last attempt was lost: what
+/// it has taken is on this consumer, unseen.
+async fn take_over_for_sure(inbox: &Arc<Inbox>, has_all_taken: &mut bool) -> Result<()> {
+    if !*has_all_taken {
+        reader::take_own_pending(inbox).await?;
+    }
+    *has_all_taken = false;
+    let (_, exhausted) = take_over(inbox).await?;
+    *has_all_taken = true;
+    dead::give_up(&inbox.place, exhausted).await
+}
+
 /// Takes over entries whose lease has lapsed, no more than are wanted; they count as delivered once
-/// more. Gives up those that were delivered as often as is permitted. Whether there may be others.
-async fn take_over(inbox: &Arc<Inbox>) -> Result<bool> {
+/// more. Whether there may be others, and those that were delivered as often as is permitted.
+async fn take_over(inbox: &Arc<Inbox>) -> Result<(bool, Vec<Exhausted>)> {
     let _taking = inbox.taking.lock().await;
     let place = &inbox.place;
     let (wanted, holding) = inbox.wanted_and_holding();
@@ -100,10 +153,7 @@ async fn take_over(inbox: &Arc<Inbox>) -> Result<bool> {
     let last_waits = next().int()? > 0;
     let count = taken.len();
     inbox.deliver_taken(taken, last_waits);
-    if !exhausted.is_empty() {
-        dead::give_up(place, exhausted).await?;
-    }
-    Ok(count == wanted)
+    Ok((count == wanted, exhausted))
 }
 
 fn taken(value: Value) -> Result<(Entry, u32)> {
@@ -155,11 +205,17 @@ pub(crate) async fn take_given_back(inbox: &Arc<Inbox>, notices: Vec<StreamId>) 
         commands::delete_entries(stream, notices.iter().copied()),
         commands::acknowledge(stream, &place.group, notices),
     ];
-    if take_over(inbox).await? {
+    let (may_be_more, exhausted) = take_over(inbox).await?;
+    if may_be_more {
         // The others are for somebody who wants them.
         commands.push(notice(place));
     }
-    send_accepted(&*place.client, &commands).await
+    send_accepted(&*place.client, &commands).await?;
+    match dead::give_up(place, exhausted).await {
+        // The same is refused where leases are kept, and said there. Reading goes on.
+        Err(error) if !error.is_retryable() => Ok(()),
+        given_up => given_up,
+    }
 }
 
 /// Gives entries back, each with the deliveries that count, so that another consumer has them at
@@ -173,7 +229,16 @@ pub(crate) async fn give_back(place: &Place, entries: Vec<(StreamId, u32)>) -> R
 
 /// Gives back the entries whose tickets were dropped.
 pub(crate) async fn give_back_dropped(inbox: &Inbox) -> Result<()> {
-    give_back(&inbox.place, inbox.take_dropped()).await
+    // What was given back although the reply was lost may have been taken over again, by this consumer
+    // too.
+    let _taking = inbox.taking.lock().await;
+    let dropped = inbox.dropped();
+    let count = dropped.len();
+    let given = give_back(&inbox.place, dropped).await;
+    if !given.as_ref().is_err_and(Error::is_retryable) {
+        inbox.given_back(count);
+    }
+    given
 }
 
 fn notice(place: &Place) -> commands::Command {
@@ -185,16 +250,16 @@ fn notice(place: &Place) -> commands::Command {
 /// True when none is left.
 pub(crate) async fn acknowledge_seen(inbox: &Inbox) -> Result<bool> {
     let place = &inbox.place;
-    let waiting = inbox.unacknowledged();
+    let waiting = inbox.unacknowledged(LOOKED_FOR);
     if waiting.is_empty() {
         return Ok(true);
     }
     let look = waiting.iter().map(|(id, _)| commands::has_response(*id));
     let there = place.client.send(&look.collect::<Vec<_>>()).await?;
-    let mut seen = Vec::new();
+    let mut seen = BTreeSet::new();
     for ((id, since), there) in waiting.iter().zip(there) {
         if there.int()? == 0 || since.elapsed() >= place.grace {
-            seen.push(*id);
+            seen.insert(*id);
         }
     }
     if !seen.is_empty() {
@@ -203,5 +268,5 @@ pub(crate) async fn acknowledge_seen(inbox: &Inbox) -> Result<bool> {
         send_accepted(&*place.client, &[acknowledge]).await?;
         inbox.acknowledged(&seen);
     }
-    Ok(seen.len() == waiting.len())
+    Ok(seen.len() == waiting.len() && waiting.len() < LOOKED_FOR)
 }

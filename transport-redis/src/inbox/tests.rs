@@ -56,13 +56,14 @@ async fn the_ticket_of_a_lease_that_was_lost_says_nothing_about_the_next_one() {
     inbox.started([hold(&first[0])].into_iter());
     assert!(!inbox.settle(hold(&first[0])));
     drop(first);
-    assert!(inbox.take_dropped().is_empty());
+    assert!(inbox.dropped().is_empty());
     assert!(inbox.is_held(hold(&second[0])));
     // The second was not started, so it waits.
     tokio::time::advance(LEASE * 2).await;
-    assert_eq!(inbox.take_waiting(LEASE), [(second[0].ticket.id(), 1)]);
+    inbox.drop_waiting(LEASE);
+    let waiting = [(second[0].ticket.id(), 1)];
     drop(second);
-    assert!(inbox.take_dropped().is_empty());
+    assert_eq!(inbox.dropped(), waiting);
 }
 
 #[tokio::test(start_paused = true)]
@@ -70,15 +71,42 @@ async fn what_is_held_dropped_or_not_yet_acknowledged_is_known() {
     let inbox = inbox().await;
     let held = deliver(&inbox, 2);
     let id = held[0].ticket.id();
-    assert!(inbox.holds(id));
+    let is_known = || inbox.unseen(vec![(id, 1)]).is_empty();
+    assert!(is_known());
     drop(held);
-    assert!(inbox.holds(id));
-    assert_eq!(inbox.take_dropped(), [(id, 2)]);
-    assert!(!inbox.holds(id));
+    assert!(is_known());
+    assert_eq!(inbox.dropped(), [(id, 2)]);
+    assert!(is_known());
+    inbox.given_back(1);
+    assert!(!is_known());
     inbox.answered(vec![id]);
-    assert!(inbox.holds(id));
-    inbox.acknowledged(&[id]);
-    assert!(!inbox.holds(id));
+    assert!(is_known());
+    inbox.acknowledged(&BTreeSet::from([id]));
+    assert!(!is_known());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_taken_again_before_it_is_known_to_be_given_back_is_not_given_back_again() {
+    let inbox = inbox().await;
+    drop(deliver(&inbox, 1));
+    assert_eq!(inbox.dropped().len(), 1);
+    let _again = deliver(&inbox, 2);
+    assert!(inbox.dropped().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_that_are_to_be_acknowledged_each_has_its_turn() {
+    let inbox = inbox().await;
+    let ids = ["1-0", "2-0", "3-0"].map(|id| StreamId::parse(id.as_bytes()).unwrap());
+    inbox.answered(ids.to_vec());
+    let next = || {
+        let next = inbox.unacknowledged(2).into_iter();
+        next.map(|(id, _)| id).collect::<Vec<_>>()
+    };
+    assert_eq!(next(), [ids[0], ids[1]]);
+    assert_eq!(next(), [ids[2], ids[0]]);
+    inbox.acknowledged(&BTreeSet::from([ids[0], ids[2]]));
+    assert_eq!(next(), [ids[1]]);
 }
 
 #[tokio::test(start_paused = true)]

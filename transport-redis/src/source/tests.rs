@@ -1,5 +1,6 @@
 //! A consumer with both its tasks: what it reads, keeps, gives back and answers, one reply at a time.
 
+mod kept;
 mod quiet;
 mod refused;
 
@@ -215,6 +216,24 @@ fn read(entries: impl IntoIterator<Item = Value>) -> Value {
     list([list([text("request"), list(entries)])])
 }
 
+/// The reply to `XPENDING`.
+fn pending<'a>(entries: impl IntoIterator<Item = (&'a str, i64)>) -> Value {
+    let entries = entries.into_iter();
+    list(entries.map(|(id, deliveries)| {
+        let numbers = [Value::Int(5), Value::Int(deliveries)];
+        list([text(id), text("me")].into_iter().chain(numbers))
+    }))
+}
+
+/// The reply to `take_over` when these are to be given up.
+fn exhausted<const N: usize>(entries: [&str; N]) -> Value {
+    let entries = entries.map(|id| {
+        let count = Value::Int(3);
+        list([text(id), count, text("dead"), Value::Int(9), request(id)])
+    });
+    list([Value::Nil, list(entries), Value::Int(0)])
+}
+
 /// The reply to `take_over`: entries, each with its deliveries before; whether last ones wait or were
 /// taken.
 fn took<const N: usize>(taken: [(&str, i64); N], last: bool) -> Value {
@@ -309,7 +328,13 @@ async fn what_waits_unstarted_for_a_lease_is_given_back_and_its_delivery_does_no
     let keep = processor.next("EVAL keep").await;
     assert_eq!(keep.lines(), ["EVAL keep 1 request group me 1-0"]);
     keep.answer([Value::Nil]);
-    // Once is enough; if it did not arrive, the lease that is kept no longer says the same.
+    let again = processor.next("EVAL give_back").await;
+    assert_eq!(
+        again.lines(),
+        ["EVAL give_back 2 request again group me 3000 2-0 0"]
+    );
+    again.answer([Value::Int(1)]);
+    // Once it has arrived is enough.
     drop(held);
     let again = processor.next("EVAL give_back").await;
     assert_eq!(
@@ -332,10 +357,8 @@ async fn a_connection_that_fails_in_any_step_is_survived() {
     processor.blocked = None;
     drop(processor.next("XPENDING").await);
     let pending = processor.next("XPENDING").await;
-    assert_eq!(pending.lines(), ["XPENDING request group - + 1000 me"]);
-    let known = list([text("1-0"), text("me"), Value::Int(5), Value::Int(1)]);
-    let unseen = list([text("2-0"), text("me"), Value::Int(5), Value::Int(2)]);
-    pending.answer([list([known, unseen])]);
+    assert_eq!(pending.lines(), ["XPENDING request group 0-0 + 1000 me"]);
+    pending.answer([self::pending([("1-0", 1), ("2-0", 2)])]);
     let fetch = processor.next("XRANGE").await;
     assert_eq!(fetch.lines(), ["XRANGE request 2-0 2-0"]);
     fetch.answer([list([request("2-0")])]);

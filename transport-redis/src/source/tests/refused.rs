@@ -83,15 +83,8 @@ async fn what_cannot_be_answered_for_a_lease_is_given_back_and_nothing_else() {
 #[tokio::test(start_paused = true)]
 async fn what_is_given_up_is_buried_once_its_caller_is_told() {
     let mut processor = Processor::start().await;
-    let give_up = |ids: [&str; 2]| {
-        let exhausted = ids.map(|id| {
-            let count = Value::Int(3);
-            list([text(id), count, text("dead"), Value::Int(9), request(id)])
-        });
-        list([Value::Nil, list(exhausted), Value::Int(0)])
-    };
     let take = processor.next("EVAL take_over").await;
-    take.answer([give_up(["1-0", "2-0"])]);
+    take.answer([exhausted(["1-0", "2-0"])]);
     let tell = processor.next("XADD {request}:reply").await;
     assert_eq!(tell.lines().len(), 2);
     tell.answer([full(), refused("WRONGTYPE")]);

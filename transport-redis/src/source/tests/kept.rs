@@ -1,0 +1,93 @@
+//! What the keeping of leases survives: replies that are lost, commands that are refused.
+
+use super::*;
+use crate::client::scripted::refused;
+
+#[tokio::test(start_paused = true)]
+async fn what_was_taken_over_although_the_reply_was_lost_is_found() {
+    let mut processor = Processor::start().await;
+    drop(processor.next("EVAL take_over").await);
+    let cut = Instant::now();
+    let look = processor.next("XPENDING").await;
+    assert!(cut.elapsed() < LEASE);
+    look.answer([pending([("1-0", 2)])]);
+    let fetch = processor.next("XRANGE").await;
+    fetch.answer([list([request("1-0")])]);
+    let take = processor.next("EVAL take_over").await;
+    // To the server it is held.
+    assert!(take.lines()[0].ends_with(" 1"), "{:?}", take.lines());
+    take.answer([took([], false)]);
+    let taken = processor.recv().await;
+    assert_eq!(ids(&taken), ["1-0"]);
+    assert_eq!(taken[0].meta.attempt, 2);
+    // Once is enough.
+    let lines = processor.during(2 * EVERY).await;
+    assert!(lines.iter().any(|line| line.starts_with("EVAL take_over")));
+    assert!(!lines.iter().any(|line| line.starts_with("XPENDING")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_is_refused_keeps_no_other_from_being_done() {
+    let steps = ["EVAL keep", "EXISTS", "EVAL remove_dead", "EVAL take_over"];
+    let mut processor = Processor::start().await;
+    let held = processor.reads(&["1-0"]).await;
+    processor.starts(&held);
+    processor.consumer.inbox.answered(vec![StreamId::MIN]);
+    for refusing in steps {
+        let mut seen = Vec::new();
+        let end = Instant::now() + EVERY * 3 / 2;
+        while let Ok(sent) = tokio::time::timeout_at(end, processor.line.next()).await {
+            let lines = sent.lines();
+            seen.extend(steps.into_iter().filter(|step| lines[0].starts_with(step)));
+            if lines[0].contains(" BLOCK ") {
+                processor.blocked = Some(sent);
+            } else if lines[0].starts_with(refusing) {
+                sent.answer(vec![refused("NOPERM"); lines.len()]);
+            } else {
+                answer(sent);
+            }
+        }
+        for step in steps {
+            assert!(
+                seen.contains(&step),
+                "{step} is not sent: {refusing} is refused"
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_that_is_refused_does_not_end_the_reading() {
+    let mut processor = Processor::start().await;
+    processor.during(EVERY / 4).await;
+    let notices = list([entry("9-0", &["from", "other"])]);
+    let blocked = processor.blocked.take().unwrap();
+    blocked.answer([list([list([text("again"), notices])])]);
+    let take = processor.next("EVAL take_over").await;
+    take.answer([exhausted(["1-0"])]);
+    let bury = processor.next("EVAL bury").await;
+    bury.answer([refused("WRONGTYPE")]);
+    processor.until("XREADGROUP").await;
+    assert_eq!(ids(&processor.reads(&["2-0"]).await), ["2-0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_much_is_pending_what_is_unseen_is_found() {
+    let mut processor = Processor::start().await;
+    processor.blocked = None;
+    let look = processor.next("XPENDING").await;
+    assert_eq!(look.lines(), ["XPENDING request group 0-0 + 1000 me"]);
+    let answered: Vec<_> = (1..=1_000).map(|n| format!("{n}-0")).collect();
+    let parse = |id: &String| StreamId::parse(id.as_bytes()).unwrap();
+    let inbox = &processor.consumer.inbox;
+    inbox.answered(answered.iter().map(parse).collect());
+    look.answer([pending(answered.iter().map(|id| (&**id, 1)))]);
+    let look = processor.next("XPENDING").await;
+    assert_eq!(look.lines(), ["XPENDING request group 1000-1 + 1000 me"]);
+    look.answer([pending([("1001-0", 1)])]);
+    let fetch = processor.next("XRANGE").await;
+    assert_eq!(fetch.lines(), ["XRANGE request 1001-0 1001-0"]);
+    fetch.answer([list([request("1001-0")])]);
+    processor.during(Duration::from_millis(1)).await;
+    assert_eq!(ids(&processor.recv().await), ["1001-0"]);
+}
