@@ -193,7 +193,10 @@ pub(crate) async fn a_runtime_that_ends_takes_no_calls_of_others_with_it(client:
         }));
         let first_of = first.block_on(select(&mut moved, sent));
         assert!(matches!(first_of, Either::Right(_)), "nobody is there");
-        let kept = second.block_on(async { rig.begin_one(&caller, rig.job(), PATIENCE) });
+        let kept = {
+            let _entered = second.enter();
+            rig.begin_one(&caller, rig.job(), PATIENCE)
+        };
         second.block_on(eventually("another is sent", || {
             rig.probe.length("request") == 2
         }));
