@@ -300,22 +300,25 @@ async fn entries_that_nobody_should_write_fail_alone(peers: Peers) {
 /// A Python processor acknowledges nothing: what it has answered stays pending on it.
 async fn what_python_processors_leave_pending_keeps_no_request_from_being_taken_over(peers: Peers) {
     let transport = peers.transport().await;
-    let add = || peers.ask::<String>(&command("XADD request * body {\"values\":[1,5,2]}"));
-    let ids: Vec<_> = (0..200).map(|_| add()).collect();
-    let read = |consumer, count| {
+    let add = "local ids = {}
+        for i = 1, ARGV[1] do ids[i] = redis.call('XADD', KEYS[1], '*', 'body', ARGV[2]) end
+        return ids";
+    let mut all = ::redis::cmd("EVAL");
+    all.arg(add).arg(1).arg("request");
+    // More than are looked at in one go.
+    let ids: Vec<String> = peers.ask(all.arg(4_500).arg(r#"{"values":[1,5,2]}"#));
+    let (last, answered) = ids.split_last().expect("there are some");
+    for (consumer, ids) in [
+        (PYTHON_CONSUMER, answered),
+        ("dead", std::slice::from_ref(last)),
+    ] {
+        let count = ids.len();
         let read = format!("XREADGROUP GROUP processor {consumer} COUNT {count} STREAMS request >");
         peers.ask::<::redis::Value>(&command(&read));
-    };
-    read(PYTHON_CONSUMER, 199);
-    read("dead", 1);
-    for (id, consumer) in ids
-        .iter()
-        .zip([PYTHON_CONSUMER; 199].iter().chain(&["dead"]))
-    {
-        let idle = format!("XCLAIM request processor {consumer} 0 {id} IDLE 40000 JUSTID");
-        peers.ask::<::redis::Value>(&command(&idle));
+        let mut claim = command(&format!("XCLAIM request processor {consumer} 0"));
+        let idle = claim.arg(ids).arg("IDLE").arg(40_000).arg("JUSTID");
+        peers.ask::<::redis::Value>(idle);
     }
-    let (last, answered) = ids.split_last().expect("there are some");
     peers.ask::<i64>(::redis::cmd("XDEL").arg("request").arg(answered));
 
     let _processor = BatchProcessor::spawn(transport, policy(), sum_values);

@@ -222,12 +222,12 @@ pub(crate) fn find_missing(
 }
 
 /// See `lua/take_over.lua`. Sent again, it takes others: the first ones are pending on the consumer.
-pub(crate) fn take_over(place: &Place, count: usize, holding: bool) -> Command {
+pub(crate) fn take_over(place: &Place, count: usize, holding: bool, from: &[u8]) -> Command {
     let take = script(TAKE_OVER, &place.request_stream).arg(&place.group);
     let take = take.arg(&place.consumer).number(place.lease.as_millis());
     let take = take.number(place.grace.as_millis()).number(count);
     let take = take.number(place.max_deliveries);
-    take.number(u8::from(holding)).once()
+    take.number(u8::from(holding)).arg(from).once()
 }
 
 /// See `lua/bury.lua`; the letter's fields are to follow.

@@ -136,24 +136,47 @@ async fn take_over_for_sure(inbox: &Arc<Inbox>, has_all_taken: &mut bool) -> Res
 /// more. Whether there may be others, and those that were delivered as often as is permitted.
 async fn take_over(inbox: &Arc<Inbox>) -> Result<(bool, Vec<Exhausted>)> {
     let _taking = inbox.taking.lock().await;
-    let place = &inbox.place;
-    let (wanted, holding) = inbox.wanted_and_holding();
+    let (wanted, mut holding) = inbox.wanted_and_holding();
     let wanted = wanted.min(TAKEN);
-    let take = commands::take_over(place, wanted, holding);
+    let (mut taken, mut exhausted, mut last_waits) = (Vec::new(), Vec::new(), false);
+    let mut next = Some(b"-".to_vec());
+    while let Some(from) = next {
+        let part = take_part(&inbox.place, wanted - taken.len(), holding, &from).await?;
+        holding |= !part.taken.is_empty();
+        taken.extend(part.taken);
+        exhausted.extend(part.exhausted);
+        last_waits |= part.last_waits;
+        next = part.next;
+    }
+    let may_be_more = taken.len() == wanted;
+    inbox.deliver_taken(taken, last_waits);
+    Ok((may_be_more, exhausted))
+}
+
+/// What one look at a bounded number of entries has come to.
+struct Part {
+    taken: Vec<(Entry, u32)>,
+    exhausted: Vec<Exhausted>,
+    last_waits: bool,
+    /// From where to go on.
+    next: Option<Vec<u8>>,
+}
+
+async fn take_part(place: &Place, most: usize, holding: bool, from: &[u8]) -> Result<Part> {
+    let take = commands::take_over(place, most, holding, from);
     let reply = place.client.send(&[take]).await?.pop();
     let mut parts = reply.unwrap_or(Value::Nil).list()?.into_iter();
     let mut next = || parts.next().unwrap_or(Value::Nil);
     let taken = next().list()?.into_iter().map(taken);
-    let taken = taken.collect::<Result<Vec<_>>>()?;
-    let exhausted = next()
-        .list()?
-        .into_iter()
-        .map(|each| exhausted(place, each));
-    let exhausted = exhausted.collect::<Result<Vec<_>>>()?;
-    let last_waits = next().int()? > 0;
-    let count = taken.len();
-    inbox.deliver_taken(taken, last_waits);
-    Ok((count == wanted, exhausted))
+    let taken = taken.collect::<Result<_>>()?;
+    let exhausted = next().list()?.into_iter();
+    let exhausted = exhausted.map(|each| self::exhausted(place, each));
+    Ok(Part {
+        taken,
+        exhausted: exhausted.collect::<Result<_>>()?,
+        last_waits: next().int()? > 0,
+        next: next().optional_text()?.filter(|from| !from.is_empty()),
+    })
 }
 
 fn taken(value: Value) -> Result<(Entry, u32)> {

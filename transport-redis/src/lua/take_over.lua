@@ -9,25 +9,25 @@
 -- is the last that is permitted is taken alone, by a consumer that holds nothing (ARGV[7] is 0): if it
 -- kills its processor, it takes no other with it.
 --
--- Looks at a bounded number of entries, so as not to hold the server up. Returns a list of the entries
--- taken, each its id, its deliveries before, itself; a list of those to be given up, each its id, its
--- deliveries, its consumer, how long it has been idle, itself; and whether entries on their last
--- delivery wait or were taken.
+-- Looks at a bounded number of entries, so as not to hold the server up, from ARGV[8] on. Returns a list
+-- of the entries taken, each its id, its deliveries before, itself; a list of those to be given up, each
+-- its id, its deliveries, its consumer, how long it has been idle, itself; whether entries on their last
+-- delivery wait or were taken; and from where to go on, empty where nothing more is to be looked at.
 local key, group, me = KEYS[1], ARGV[1], ARGV[2]
 local grace, most, permitted = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local holding = ARGV[7] ~= '0'
 local taken, exhausted, last = {}, {}, 0
-local from, seen = '-', 0
-while seen < 2000 do
+local from, seen = ARGV[8], 0
+while from ~= '' and seen < 2000 do
   local pending = redis.pcall('XPENDING', key, group, 'IDLE', ARGV[3], from, '+', 100)
-  if pending.err or #pending == 0 then break end
+  if pending.err then pending = {} end
   for _, each in ipairs(pending) do
     local id, owner, idle, deliveries = each[1], each[2], each[3], each[4]
-    local entry = redis.call('XRANGE', key, id, id)
-    if #entry == 0 then
-      if idle >= grace then redis.call('XACK', key, group, id) end
-    elseif owner ~= group or idle >= grace then
-      if deliveries >= permitted then
+    if owner ~= group or idle >= grace then
+      local entry = redis.call('XRANGE', key, id, id)
+      if #entry == 0 then
+        if idle >= grace then redis.call('XACK', key, group, id) end
+      elseif deliveries >= permitted then
         if #exhausted < 100 then
           exhausted[#exhausted + 1] = {id, deliveries, owner, idle, entry[1]}
         end
@@ -35,7 +35,7 @@ while seen < 2000 do
         last = 1
         if not holding and #taken == 0 and most > 0 then
           local claimed = redis.call('XCLAIM', key, group, me, ARGV[3], id)
-          if #claimed > 0 then return {{{id, deliveries, claimed[1]}}, exhausted, last} end
+          if #claimed > 0 then return {{{id, deliveries, claimed[1]}}, exhausted, last, ''} end
         end
       elseif #taken < most then
         local claimed = redis.call('XCLAIM', key, group, me, ARGV[3], id)
@@ -44,6 +44,6 @@ while seen < 2000 do
     end
   end
   seen = seen + #pending
-  from = '(' .. pending[#pending][1]
+  from = #pending == 100 and '(' .. pending[100][1] or ''
 end
-return {taken, exhausted, last}
+return {taken, exhausted, last, from}

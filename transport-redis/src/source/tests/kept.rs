@@ -15,7 +15,7 @@ async fn what_was_taken_over_although_the_reply_was_lost_is_found() {
     fetch.answer([list([request("1-0")])]);
     let take = processor.next("EVAL take_over").await;
     // To the server it is held.
-    assert!(take.lines()[0].ends_with(" 1"), "{:?}", take.lines());
+    assert!(take.lines()[0].ends_with(" 1 -"), "{:?}", take.lines());
     take.answer([took([], false)]);
     let taken = processor.recv().await;
     assert_eq!(ids(&taken), ["1-0"]);
@@ -24,6 +24,32 @@ async fn what_was_taken_over_although_the_reply_was_lost_is_found() {
     let lines = processor.during(2 * EVERY).await;
     assert!(lines.iter().any(|line| line.starts_with("EVAL take_over")));
     assert!(!lines.iter().any(|line| line.starts_with("XPENDING")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_was_not_finished_goes_on_at_once_and_counts_as_one() {
+    let mut processor = Processor::start().await;
+    let take = processor.next("EVAL take_over").await;
+    let start = Instant::now();
+    let taken = |id| list([text(id), Value::Int(1), request(id)]);
+    let part = |id, last, next| list([list([taken(id)]), Value::Nil, Value::Int(last), text(next)]);
+    take.answer([part("1-0", 1, "(5-0")]);
+    let take = processor.next("EVAL take_over").await;
+    assert_eq!(
+        take.lines(),
+        ["EVAL take_over 1 request group me 3000 30000 9 3 1 (5-0"]
+    );
+    take.answer([part("6-0", 0, "")]);
+    processor.during(Duration::from_millis(1)).await;
+    assert_eq!(ids(&processor.recv().await), ["1-0", "6-0"]);
+    assert!(start.elapsed() < EVERY);
+    // Of the first part one on its last delivery waits.
+    processor.blocked.take().unwrap().answer([Value::Nil]);
+    let lines = processor.during(EVERY / 4).await;
+    assert!(
+        !lines.iter().any(|line| line.starts_with("XREADGROUP")),
+        "{lines:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

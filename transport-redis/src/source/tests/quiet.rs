@@ -8,7 +8,7 @@ async fn with_a_last_delivery() -> (Processor, Vec<RawDelivery>) {
     let take = processor.next("EVAL take_over").await;
     assert_eq!(
         take.lines(),
-        ["EVAL take_over 1 request group me 3000 30000 10 3 0"]
+        ["EVAL take_over 1 request group me 3000 30000 10 3 0 -"]
     );
     take.answer([took([("1-0", 2)], true)]);
     // The read that was under way finds nothing.
@@ -43,7 +43,7 @@ async fn one_that_waits_is_taken_as_soon_as_nothing_is_held() {
     let held = processor.reads(&["2-0"]).await;
     processor.starts(&held);
     let take = processor.next("EVAL take_over").await;
-    assert!(take.lines()[0].ends_with(" 1"));
+    assert!(take.lines()[0].ends_with(" 1 -"));
     take.answer([took([], true)]);
     processor.blocked.take().unwrap().answer([Value::Nil]);
     assert!(processor.recv().await.is_empty());
@@ -52,7 +52,7 @@ async fn one_that_waits_is_taken_as_soon_as_nothing_is_held() {
     processor.replies(None, held).await;
     let take = processor.next("EVAL take_over").await;
     assert_eq!(answered.elapsed(), Duration::ZERO);
-    assert!(take.lines()[0].ends_with(" 0"));
+    assert!(take.lines()[0].ends_with(" 0 -"));
     take.answer([took([("1-0", 2)], true)]);
     processor.during(EVERY / 4).await;
     assert_eq!(ids(&processor.recv().await), ["1-0"]);
@@ -64,12 +64,12 @@ async fn what_is_answered_while_the_server_is_asked_does_not_hold_it_up() {
     let held = processor.reads(&["2-0"]).await;
     assert!(processor.recv().await.is_empty());
     let take = processor.next("EVAL take_over").await;
-    assert!(take.lines()[0].ends_with(" 1"));
+    assert!(take.lines()[0].ends_with(" 1 -"));
     processor.replies(None, held).await;
     let asked = Instant::now();
     take.answer([took([], true)]);
     let take = processor.next("EVAL take_over").await;
-    assert!(take.lines()[0].ends_with(" 0"));
+    assert!(take.lines()[0].ends_with(" 0 -"));
     assert_eq!(asked.elapsed(), Duration::ZERO);
 }
 
@@ -80,7 +80,7 @@ async fn one_that_nobody_wanted_is_taken_as_soon_as_somebody_does() {
     // All that is wanted has been taken, and nothing more is.
     processor.replies(None, held).await;
     let take = processor.next("EVAL take_over").await;
-    assert!(take.lines()[0].ends_with(" 0 3 0"), "{:?}", take.lines());
+    assert!(take.lines()[0].ends_with(" 0 3 0 -"), "{:?}", take.lines());
     take.answer([took([], true)]);
     let lines = processor.during(EVERY / 2).await;
     assert!(
@@ -90,6 +90,6 @@ async fn one_that_nobody_wanted_is_taken_as_soon_as_somebody_does() {
     let wanted = Instant::now();
     assert!(processor.recv().await.is_empty());
     let take = processor.next("EVAL take_over").await;
-    assert!(take.lines()[0].ends_with(" 10 3 0"), "{:?}", take.lines());
+    assert!(take.lines()[0].ends_with(" 10 3 0 -"), "{:?}", take.lines());
     assert_eq!(wanted.elapsed(), Duration::ZERO);
 }
