@@ -29,8 +29,9 @@ mod vars;
 ///
 /// `Debug` does not show the password.
 ///
-/// Callers and processors of one request stream should agree on `lease`, `grace` and
-/// `max_deliveries`; `max_queue` and `on_full` are each caller's own.
+/// The processors of one request stream should agree on `lease`, `grace`, `max_deliveries` and
+/// `max_dead_letters`, which callers do not use; `delay`, `max_queue` and `on_full` are each caller's
+/// own.
 ///
 /// # Examples
 ///
@@ -73,20 +74,22 @@ pub struct RedisConfig {
     /// The consumer group on that. Default: `batcher`.
     pub stream_group_batcher: String,
     /// The shortest interval at which a caller looks for the answer of a Python processor; one of
-    /// ours is noticed at once. The Python caller's `delay`. Default: 10 ms.
+    /// ours is noticed at once. The Python caller's `delay`. Default: 10 ms; 1 ms to a day.
     pub delay: Duration,
     /// How long a processor may be silent before others take its requests over. While it lives it
-    /// renews the lease of what it has, so that a batch may run for longer. Default: 30 s.
+    /// renews the lease of what it has, so that a batch may run for longer. Default: 30 s; 100 ms to a
+    /// day.
     pub lease: Duration,
     /// How long an entry of a Python caller stays in the pending list after it was answered, if the
     /// caller does not take its answer: longer than any such caller's `delay`. What Python
-    /// processors leave pending is taken over after this time too. Default: 60 s.
+    /// processors leave pending is taken over after this time too. Default: 60 s; the lease to a day.
     pub grace: Duration,
     /// How often a request is delivered before it is given up: only a lease that ran out counts.
     /// Its caller gets [`Undeliverable`](ErrorKind::Undeliverable), and it goes to the dead letters.
     /// Default: 3.
     pub max_deliveries: NonZeroU32,
-    /// About how many dead letters are kept, the newest (`XADD … MAXLEN ~`). Default: 10000.
+    /// About how many dead letters are kept, the newest (`XADD … MAXLEN ~`). Default: 10000; 1 to
+    /// 2^63 - 1.
     pub max_dead_letters: NonZeroUsize,
     /// The most requests that may be on the request stream, of all callers, waiting or running,
     /// when this caller adds one (`XLEN`). Default: 65536.
@@ -285,24 +288,34 @@ impl RedisConfig {
         self
     }
 
-    /// Whether the settings go together: looked at before anything is sent.
+    /// Whether all is in its range: looked at before anything is sent.
     pub(crate) fn check(&self) -> Result<()> {
+        const SHORTEST_DELAY: Duration = Duration::from_millis(1);
         const SHORTEST_LEASE: Duration = Duration::from_millis(100);
-        let bad = |text: String| Err(Error::new(ErrorKind::Config, text));
-        if self.lease < SHORTEST_LEASE {
-            let lease = self.lease;
-            return bad(format!(
-                "`lease` is {lease:?}, allowed is {SHORTEST_LEASE:?} or more"
-            ));
+        check_time("delay", self.delay, SHORTEST_DELAY)?;
+        check_time("lease", self.lease, SHORTEST_LEASE)?;
+        check_time("grace", self.grace, self.lease)?;
+        let letters = self.max_dead_letters;
+        match i64::try_from(letters.get()) {
+            Ok(_) => Ok(()),
+            Err(_) => {
+                let most = i64::MAX;
+                let text = format!("`max_dead_letters` is {letters}, allowed is 1 to {most}");
+                Err(Error::new(ErrorKind::Config, text))
+            }
         }
-        if self.grace < self.lease {
-            let Self { grace, lease, .. } = self;
-            return bad(format!(
-                "`grace` is {grace:?}, allowed is the lease ({lease:?}) or more"
-            ));
-        }
-        Ok(())
     }
+}
+
+/// More is of no use, and with far more a sum of times would overflow.
+const LONGEST_TIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn check_time(name: &str, time: Duration, least: Duration) -> Result<()> {
+    if (least..=LONGEST_TIME).contains(&time) {
+        return Ok(());
+    }
+    let text = format!("`{name}` is {time:?}, allowed is {least:?} to {LONGEST_TIME:?}");
+    Err(Error::new(ErrorKind::Config, text))
 }
 
 impl fmt::Debug for RedisConfig {
@@ -335,13 +348,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_go_together_is_refused_by_name() {
+    fn what_is_out_of_its_range_is_refused_by_name() {
         let second = Duration::from_secs(1);
+        let millis = Duration::from_millis;
         let good = RedisConfig::default().lease(second).grace(second);
-        assert!(good.check().is_ok());
-        let short = good.clone().lease(Duration::from_millis(99));
-        let before = good.grace(Duration::from_millis(999));
-        for (config, named) in [(short, "`lease` is 99ms"), (before, "`grace` is 999ms")] {
+        let at_the_ends = good.clone().delay(millis(1)).grace(LONGEST_TIME);
+        assert!(good.check().is_ok() && at_the_ends.check().is_ok());
+        let config = || good.clone();
+        for (config, named) in [
+            (config().delay(Duration::ZERO), "`delay` is 0ns"),
+            (config().delay(Duration::MAX), "`delay` is 1844"),
+            (config().lease(millis(99)), "`lease` is 99ms"),
+            (config().lease(Duration::MAX), "`lease` is 1844"),
+            (config().grace(millis(999)), "`grace` is 999ms"),
+            (config().grace(Duration::MAX), "`grace` is 1844"),
+            #[cfg(target_pointer_width = "64")]
+            (
+                config().max_dead_letters(NonZeroUsize::MAX),
+                "`max_dead_letters` is 1844",
+            ),
+        ] {
             let error = config.check().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config);
             assert!(error.to_string().contains(named), "{error}");

@@ -226,8 +226,9 @@ impl RedisTransport {
     /// # Errors
     ///
     /// Within seconds. [`Connection`](ErrorKind::Connection) when the server cannot be reached;
-    /// [`Config`](ErrorKind::Config) when it refuses the password or a command, is no Redis or one
-    /// before 6.2, or when a key is of another type.
+    /// [`Config`](ErrorKind::Config) when a setting is out of its range, as [`RedisConfig`] states it,
+    /// when the server refuses the password or a command, is no Redis or one before 6.2, or when a key
+    /// is of another type.
     #[cfg(feature = "client-redis")]
     pub async fn connect(config: RedisConfig) -> Result<Self> {
         let client = crate::client::redis::client(&config)?;
