@@ -208,7 +208,7 @@ pub use control::Phase;
 pub use error::{BoxError, Error, ErrorKind, Result};
 pub use handler::{BatchContext, Handler, IntoOutcome, Later, Now, Outcome};
 pub use meta::{BatchId, BatchInfo, CallMeta, CloseReason, ItemInfo, Reply};
-pub use observer::{BatchReport, BatchStart, CallFailure, Load, NotRun, Observer};
+pub use observer::{Backlog, BatchReport, BatchStart, CallFailure, Load, NotRun, Observer};
 pub use policy::{BatchPolicy, OnBatchError, ProcessorPolicy, WhenIdle};
 pub use processor::{BatchProcessor, DrainReport, ProcessorTask};
 pub use status::{ProcessorStatus, Totals};

@@ -80,6 +80,9 @@ pub trait Observer: Send + Sync + 'static {
 
     /// So many commands were sent to the transport's server.
     fn commands_sent(&self, _commands: usize) {}
+
+    /// What the queue at the transport's server holds: told by each processor, a few times in a lease.
+    fn backlog(&self, _backlog: &Backlog) {}
 }
 
 /// One observer can be told by several processors.
@@ -122,6 +125,10 @@ impl<O: Observer + ?Sized> Observer for Arc<O> {
 
     fn commands_sent(&self, commands: usize) {
         O::commands_sent(self, commands);
+    }
+
+    fn backlog(&self, backlog: &Backlog) {
+        O::backlog(self, backlog);
     }
 }
 
@@ -191,6 +198,24 @@ pub struct Load {
     pub oldest: Duration,
     /// Batches that run.
     pub batches: usize,
+}
+
+/// What a server's queue holds, for all callers and processors together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Backlog {
+    /// Requests that processors have: read, and not yet cleaned up after their answer.
+    pub pending: usize,
+    /// Requests that no processor has read; `None` where the server does not know.
+    pub unread: Option<usize>,
+}
+
+impl Backlog {
+    /// For authors of transports.
+    #[must_use]
+    pub const fn new(pending: usize, unread: Option<usize>) -> Self {
+        Self { pending, unread }
+    }
 }
 
 /// How a call ended for its caller that had no response.

@@ -50,10 +50,13 @@
 //! | `dead_letters_total` | counter | | requests that were given up and kept as dead letters |
 //! | `duplicates_dropped_total` | counter | | answers to requests that had ended before, dropped |
 //! | `redis_commands_total` | counter | | commands that were sent to Redis |
+//! | `redis_pending_entries` | gauge | | requests in Redis that processors have, those of Python among them, as the group's pending list has them |
+//! | `redis_lag` | gauge | | requests in Redis that no processor has read: the group's lag, which Redis knows from version 7 on |
 //!
 //! The gauges are set as batches start and end, and every second while requests wait or run; a
 //! closure that holds the task of its processor holds this up too. They are of one processor: where
-//! a process has several, give each a name of its own.
+//! a process has several, give each a name of its own. Those of Redis are of the whole stream, set by
+//! every processor three times in a lease: take the highest, not the sum.
 //!
 //! # How requests end
 //!
@@ -99,7 +102,7 @@ use ::metrics::{Counter, Gauge, Histogram};
 
 use crate::error::ErrorKind;
 use crate::meta::CloseReason;
-use crate::observer::{BatchReport, BatchStart, CallFailure, Load, NotRun, Observer};
+use crate::observer::{Backlog, BatchReport, BatchStart, CallFailure, Load, NotRun, Observer};
 
 mod register;
 mod sample;
@@ -201,6 +204,8 @@ struct Handles {
     dead_letters: Counter,
     duplicates: Counter,
     commands: Counter,
+    pending: Gauge,
+    lag: Gauge,
 }
 
 /// The places of the values of `outcome` in [`table::REQUESTS`].
@@ -258,6 +263,8 @@ impl Metrics {
             dead_letters: register.counter(&table::DEAD_LETTERS),
             duplicates: register.counter(&table::DUPLICATES),
             commands: register.counter(&table::COMMANDS),
+            pending: register.gauge(&table::PENDING),
+            lag: register.gauge(&table::LAG),
         });
         Self(Arc::new(handles))
     }
@@ -386,6 +393,13 @@ impl Observer for Metrics {
 
     fn commands_sent(&self, commands: usize) {
         self.0.commands.increment(commands as u64);
+    }
+
+    fn backlog(&self, backlog: &Backlog) {
+        self.0.pending.set(backlog.pending as f64);
+        if let Some(unread) = backlog.unread {
+            self.0.lag.set(unread as f64);
+        }
     }
 }
 

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dynamic_batcher::{
-    BatchContext, BatchPolicy, BatchProcessor, Batcher, ErrorKind, Handler, Observer, Outcome,
-    WhenIdle,
+    Backlog, BatchContext, BatchPolicy, BatchProcessor, Batcher, ErrorKind, Handler, Observer,
+    Outcome, WhenIdle,
 };
 use dynamic_batcher_redis::{DeadLetters, RedisTransport};
 use serde_json::json;
@@ -256,6 +256,7 @@ struct Told {
     dead_letters: AtomicUsize,
     duplicates: AtomicUsize,
     commands: AtomicUsize,
+    backlog: Mutex<Option<Backlog>>,
 }
 
 impl Observer for Told {
@@ -274,6 +275,33 @@ impl Observer for Told {
     fn commands_sent(&self, commands: usize) {
         self.commands.fetch_add(commands, Ordering::Relaxed);
     }
+
+    fn backlog(&self, backlog: &Backlog) {
+        *self.backlog.lock().expect("nobody panics with it") = Some(*backlog);
+    }
+}
+
+/// Of which Redis 6 does not know what nobody has read.
+pub(crate) async fn an_observer_is_told_of_the_backlog(peers: Peers) {
+    let told = Arc::new(Told::default());
+    let config = peers.config().lease(Duration::from_secs(1));
+    let observed = peers.connect(config).await.observer(Arc::clone(&told));
+    let size = NonZeroUsize::new(2).expect("not zero");
+    let never = BatchPolicy::default().batch_size(size);
+    let processor = BatchProcessor::spawn(observed, never, |_: Vec<Values>| {
+        std::future::pending::<Vec<Sum>>()
+    });
+    // Two that run, two that wait for their turn, one that is not read.
+    let batcher: Batcher<Values, Sum> = Batcher::new(peers.transport().await);
+    let values = (0..5).map(|n| Values { values: vec![n] });
+    let sending = tokio::spawn(async move { batcher.send_many(values.collect()).await });
+    let is_told = || {
+        let backlog = *told.backlog.lock().expect("nobody panics with it");
+        backlog.is_some_and(|it| it.pending == 4 && it.unread.is_none_or(|unread| unread == 1))
+    };
+    eventually("it is told", is_told).await;
+    sending.abort();
+    drop(processor);
 }
 
 pub(crate) async fn observers_are_told_of_redeliveries_dead_letters_and_duplicates(peers: Peers) {

@@ -71,6 +71,7 @@ with_both_clients! {
     an_idle_processor_waits_in_one_read,
     what_a_dead_processor_had_is_run_in_a_batch,
     observers_are_told_of_redeliveries_dead_letters_and_duplicates,
+    an_observer_is_told_of_the_backlog,
     a_lost_connection_does_not_count_as_a_delivery,
     on_its_last_delivery_a_request_runs_alone_and_the_others_after_it,
     a_request_that_was_delivered_often_enough_is_given_up_and_its_caller_told,

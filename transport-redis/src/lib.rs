@@ -25,7 +25,9 @@
 //! | `client-fred` | `RedisTransport::connect_fred`, over the crate `fred` | no |
 //! | `opentelemetry` | the traces of callers go on in the processors, see [`trace`](dynamic_batcher::trace) | no |
 //!
-//! Both clients can be compiled in; which one is used is a value, and nothing else differs.
+//! Both clients can be compiled in; which one is used is a value. With `fred` a database is 0 to 255,
+//! a unix socket is on Unix alone, and there is no counterpart of [`RedisTransport::with_redis_found`];
+//! nothing else differs.
 //!
 //! TLS is a feature of the client crate: name that crate beside this one, with the feature of the
 //! kind of TLS that you use (`tokio-rustls-comp` and others of `redis`, `enable-rustls` and others of
@@ -42,7 +44,8 @@
 //! holds nothing else, and runs alone. After the last one it goes to the [dead letters](DeadLetters)
 //! and its caller gets [`Undeliverable`](dynamic_batcher::ErrorKind::Undeliverable). What cannot be
 //! read, from a writer that cannot be told, goes there too. Letters do not
-//! expire: somebody removes them or sends them again, as `examples/redis/dead_letters.rs` does.
+//! expire: somebody removes them or sends them again, as `examples/redis/dead_letters.rs` in the
+//! repository does.
 //!
 //! # The queue is bounded
 //!
@@ -97,6 +100,7 @@ compile_error!("dynamic-batcher-redis needs a client: enable `client-redis` or `
 
 mod admit;
 mod answer;
+mod backlog;
 #[cfg(feature = "bench-internals")]
 #[doc(hidden)]
 pub mod bench;

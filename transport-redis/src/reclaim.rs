@@ -8,6 +8,7 @@ use std::time::Duration;
 use dynamic_batcher::{Error, Result};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::backlog;
 use crate::client::send_accepted;
 use crate::commands;
 use crate::dead::{self, Exhausted};
@@ -70,7 +71,8 @@ async fn round(
     refused.note("reading the server's clock", read)?;
     refused.note("removing dead consumers", remove_dead(place).await)?;
     let taken = take_over_for_sure(inbox, has_all_taken).await;
-    refused.note("taking over", taken)
+    refused.note("taking over", taken)?;
+    refused.note("looking at the backlog", backlog::tell(place).await)
 }
 
 /// The steps that the server refuses, for a reason that somebody has to change something about.

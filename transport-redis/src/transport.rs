@@ -225,10 +225,18 @@ impl RedisTransport {
     ///
     /// # Errors
     ///
-    /// Within seconds. [`Connection`](ErrorKind::Connection) when the server cannot be reached;
-    /// [`Config`](ErrorKind::Config) when a setting is out of its range, as [`RedisConfig`] states it,
-    /// when the server refuses the password or a command, is no Redis or one before 6.2, or when a key
-    /// is of another type.
+    /// [`Connection`](ErrorKind::Connection) when the server cannot be reached, is no Redis, or does not
+    /// answer: after 5 s for the connection, 10 s for a reply. [`Config`](ErrorKind::Config) when a
+    /// setting is out of its range, as [`RedisConfig`] states it, when the server refuses the password or
+    /// a command, is one before 6.2, or when a key is of another type.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime, or on one that keeps no time.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe: dropping the future closes the connection. The groups may have been made by then.
     #[cfg(feature = "client-redis")]
     pub async fn connect(config: RedisConfig) -> Result<Self> {
         let client = crate::client::redis::client(&config)?;
@@ -237,11 +245,12 @@ impl RedisTransport {
 
     /// As [`connect`](Self::connect), with the options of a client of the crate `redis`: TLS, an ACL
     /// user, a unix socket, as that crate has them. The transport opens connections of its own with
-    /// them; of `config` all counts but the address and the login.
+    /// them; of `config` all counts but where the server is and how to log in: address, socket, `tls`, user,
+    /// password and `db`.
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect).
+    /// As [`connect`](Self::connect), which also says when it panics and that it may be dropped.
     #[cfg(feature = "client-redis")]
     pub async fn with_redis(client: redis::Client, config: RedisConfig) -> Result<Self> {
         let client = crate::client::redis::RedisClient::connect(client).await?;
@@ -253,7 +262,7 @@ impl RedisTransport {
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect), and what `find` fails with.
+    /// As [`connect`](Self::connect), and what `find` fails with; panics and may be dropped as that.
     ///
     /// # Examples
     ///
@@ -286,7 +295,7 @@ impl RedisTransport {
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect).
+    /// As [`connect`](Self::connect), which also says when it panics and that it may be dropped.
     #[cfg(feature = "client-fred")]
     pub async fn connect_fred(config: RedisConfig) -> Result<Self> {
         let client = crate::client::fred::client(&config)?;
@@ -294,12 +303,12 @@ impl RedisTransport {
     }
 
     /// As [`connect_fred`](Self::connect_fred), with the options of a client of the crate `fred`.
-    /// The transport opens connections of its own with them; of `config` all counts but the address
-    /// and the login.
+    /// The transport opens connections of its own with them; of `config` counts what does for
+    /// `with_redis`: all but where the server is and how to log in.
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect).
+    /// As [`connect`](Self::connect), which also says when it panics and that it may be dropped.
     #[cfg(feature = "client-fred")]
     pub async fn with_fred(client: &fred::clients::Client, config: RedisConfig) -> Result<Self> {
         let client = crate::client::fred::FredClient::connect(client).await?;
@@ -316,9 +325,10 @@ impl RedisTransport {
 }
 
 impl<C> RedisTransport<C> {
-    /// The same connections, with an observer that is told of commands, dead letters and answers that
-    /// came too late. Clones that were made before do not tell it. Processors and batchers have
-    /// observers of their own.
+    /// The same transport, with an observer that is told of commands, dead letters, answers that came
+    /// too late and the backlog. Clones that were made before do not tell it, and send for themselves,
+    /// with a reply stream of their own: set it first. Processors and batchers have observers of their
+    /// own.
     ///
     /// # Examples
     ///

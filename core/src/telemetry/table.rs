@@ -160,6 +160,12 @@ pub(super) const DUPLICATES: Metric = Metric::counter(
 );
 pub(super) const COMMANDS: Metric =
     Metric::counter("redis_commands_total", "commands that were sent to Redis");
+pub(super) const PENDING: Metric = Metric::gauge(
+    "redis_pending_entries",
+    "requests in Redis that processors have",
+);
+pub(super) const LAG: Metric =
+    Metric::gauge("redis_lag", "requests in Redis that no processor has read");
 
 /// Every metric there is.
 pub const METRICS: &[Metric] = &[
@@ -180,4 +186,6 @@ pub const METRICS: &[Metric] = &[
     DEAD_LETTERS,
     DUPLICATES,
     COMMANDS,
+    PENDING,
+    LAG,
 ];

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use dynamic_batcher::telemetry::{METRICS, Metrics, MetricsConfig};
 use dynamic_batcher::{
-    BatchPolicy, BatchProcessor, Batcher, ErrorKind, Observer as _, OnBatchError, SendOptions,
-    WhenIdle,
+    Backlog, BatchPolicy, BatchProcessor, Batcher, ErrorKind, Observer as _, OnBatchError,
+    SendOptions, WhenIdle,
 };
 use dynamic_batcher_memory::{MemoryConfig, MemoryTransport};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
@@ -401,4 +401,11 @@ fn what_transports_tell_is_counted() {
     ];
     let expected = expected.map(|(name, count)| (name.to_owned(), count));
     assert_eq!(book.counters(""), BTreeMap::from(expected));
+
+    book.metrics.backlog(&Backlog::new(6, Some(7)));
+    // A server that does not know any more.
+    book.metrics.backlog(&Backlog::new(8, None));
+    let looked = book.look();
+    assert_eq!(gauge(&looked, "redis_pending_entries"), 8.0);
+    assert_eq!(gauge(&looked, "redis_lag"), 7.0);
 }
