@@ -148,6 +148,10 @@ where
         Ok(open)
     }
 
+    fn close(&self) {
+        self.inner.close();
+    }
+
     fn is_abandoned(&self, ticket: &Self::Ticket) -> bool {
         self.inner.is_abandoned(&ticket.inner)
     }

@@ -161,6 +161,7 @@ where
                 };
                 source_open = false;
                 reads.clear();
+                consumer.close();
                 held.former.close();
                 let left = deadline.saturating_duration_since(Instant::now());
                 stop_at = Some(deadline - (left / 10).min(LEAVE_SHARE));

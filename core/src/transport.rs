@@ -143,6 +143,12 @@ pub trait Consumer<Req, Resp>: Send + Sync + 'static {
     /// that does must tell so of every request that a processor has, since it may have been.
     fn start<'a>(&self, _tickets: impl Iterator<Item = &'a Self::Ticket>, _at: Instant) {}
 
+    /// Says that nothing will be received any more, though what was still has to end: the processor
+    /// drains. What was read ahead is to go to others now, and not only when the last batch has ended.
+    ///
+    /// The default, for a transport that reads nothing ahead, does nothing.
+    fn close(&self) {}
+
     /// Ends requests: with responses, or with errors.
     ///
     /// `batch` is the batch that ran, and then an answer's position in `answers` is its position

@@ -50,6 +50,10 @@ impl Consumer<Request, Response> for AnyConsumer {
         self.0.is_abandoned_boxed(ticket)
     }
 
+    fn close(&self) {
+        self.0.close_boxed();
+    }
+
     fn start<'a>(&self, mut tickets: impl Iterator<Item = &'a AnyTicket>, at: Instant) {
         self.0.start_boxed(&mut tickets, at);
     }
@@ -89,6 +93,7 @@ trait BoxedConsumer: Send + Sync {
         wait: Duration,
     ) -> BoxFuture<'a, Result<bool>>;
     fn is_abandoned_boxed(&self, ticket: &AnyTicket) -> bool;
+    fn close_boxed(&self);
     fn start_boxed(&self, tickets: &mut dyn Iterator<Item = &AnyTicket>, at: Instant);
     fn reply_boxed(
         &self,
@@ -120,6 +125,10 @@ impl<C: Consumer<Request, Response>> BoxedConsumer for C {
 
     fn is_abandoned_boxed(&self, ticket: &AnyTicket) -> bool {
         self.is_abandoned(borrowed::<C>(ticket))
+    }
+
+    fn close_boxed(&self) {
+        self.close();
     }
 
     fn start_boxed(&self, tickets: &mut dyn Iterator<Item = &AnyTicket>, at: Instant) {

@@ -273,8 +273,11 @@ pub(crate) fn keep(
     script(KEEP, stream).arg(group).arg(consumer).numbers(ids)
 }
 
-/// See `lua/leave.lua`. `notices`: the stream is not that of the requests.
-pub(crate) fn leave(stream: &str, group: &str, consumer: &str, notices: bool) -> Command {
-    let leave = script(LEAVE, stream).arg(group).arg(consumer);
-    leave.number(u8::from(notices))
+/// See `lua/leave.lua`: of the request stream, and of that of the notices.
+pub(crate) fn leave(place: &Place) -> [Command; 2] {
+    let streams = [(&place.request_stream, 0), (&place.again_stream, 1)];
+    streams.map(|(stream, notices)| {
+        let leave = script(LEAVE, stream).arg(&place.group).arg(&place.consumer);
+        leave.number(notices).number(place.lease.as_millis())
+    })
 }

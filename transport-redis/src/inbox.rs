@@ -51,6 +51,8 @@ struct State {
     /// A request on its last delivery waits for this consumer to hold nothing, or is held: nothing
     /// else is read.
     quiet: bool,
+    /// The processor drains: what comes now is for others.
+    closed: bool,
     /// Why nothing will be read any more.
     failed: Option<Error>,
     tasks: Vec<AbortHandle>,
@@ -99,6 +101,15 @@ impl Inbox {
     pub(crate) fn stop(&self) -> VecDeque<RawDelivery> {
         let mut state = self.lock();
         state.tasks.drain(..).for_each(|task| task.abort());
+        std::mem::take(&mut state.ready)
+    }
+
+    /// Nothing is wanted any more. Takes out what has been read for nobody; what a read that blocks
+    /// still brings is given back as it comes.
+    pub(crate) fn close(&self) -> VecDeque<RawDelivery> {
+        let mut state = self.lock();
+        state.closed = true;
+        state.wanted = 0;
         std::mem::take(&mut state.ready)
     }
 
@@ -251,6 +262,11 @@ impl Inbox {
         for (entry, deliveries) in entries {
             let id = entry.id;
             if state.held.contains_key(&id) {
+                continue;
+            }
+            if state.closed {
+                state.dropped.push((id, deliveries.saturating_sub(1)));
+                self.upkeep.notify_one();
                 continue;
             }
             state.last_serial += 1;

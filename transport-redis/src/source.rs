@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::answer;
-use crate::client::{send_accepted, send_repeatedly};
+use crate::client::send_repeatedly;
 use crate::commands;
 use crate::entry::StreamId;
 use crate::inbox::{Hold, Inbox};
@@ -21,6 +21,8 @@ use crate::request::Caller;
 /// The pause before it is tried again to leave doubles from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// The pause before it is looked again whether anything keeps it from leaving.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// One processor's hold on the request stream.
 pub struct RedisConsumer {
@@ -60,20 +62,27 @@ impl RedisConsumer {
     async fn leave(&self, unread: &mut Vec<RawDelivery>) -> Result<()> {
         let inbox = &self.inbox;
         let place = &inbox.place;
-        // A read that was cut off may have taken entries that nobody here has seen.
-        reader::take_own_pending(inbox).await?;
-        unread.extend(inbox.stop());
-        self.give_back(unread).await?;
-        unread.clear();
-        reclaim::give_back_dropped(inbox).await?;
-        while !reclaim::acknowledge_seen(inbox).await? {
-            sleep(Duration::from_millis(20)).await;
+        loop {
+            unread.extend(inbox.stop());
+            // A read that was cut off may have taken entries that nobody here has seen.
+            reader::take_own_pending(inbox).await?;
+            unread.extend(inbox.stop());
+            self.give_back(unread).await?;
+            unread.clear();
+            reclaim::give_back_dropped(inbox).await?;
+            while !reclaim::acknowledge_seen(inbox).await? {
+                sleep(AGAIN).await;
+            }
+            let mut has_unseen = false;
+            for reply in place.client.send(&commands::leave(place)).await? {
+                has_unseen |= reply.accepted()?.int()? > 0;
+            }
+            if !has_unseen {
+                return Ok(());
+            }
+            // The server had not noticed yet that the connection of the read was closed.
+            sleep(AGAIN).await;
         }
-        let streams = [(&place.request_stream, false), (&place.again_stream, true)];
-        let leave = streams.map(|(stream, notices)| {
-            commands::leave(stream, &place.group, &place.consumer, notices)
-        });
-        send_accepted(&*place.client, &leave).await
     }
 
     /// Starts the tasks on the current runtime, the first time.
@@ -101,6 +110,13 @@ impl RedisTicket {
 
     pub(crate) fn id(&self) -> StreamId {
         self.hold.id
+    }
+
+    /// Gives it back, unstarted: this time does not count as a delivery.
+    fn give_back(mut self) {
+        if let Some(inbox) = self.inbox.take() {
+            inbox.drop_ticket(self.hold, self.deliveries.saturating_sub(1));
+        }
     }
 
     /// The ticket's lease ends: it was answered or given back.
@@ -141,6 +157,11 @@ impl Consumer<Vec<u8>, Vec<u8>> for RedisConsumer {
             into.extend(taken?);
         }
         Ok(true)
+    }
+
+    fn close(&self) {
+        let unread = self.inbox.close().into_iter();
+        unread.for_each(|delivery| delivery.ticket.give_back());
     }
 
     /// Another has it, so that its caller need not wait for this processor.

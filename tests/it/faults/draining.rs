@@ -1,10 +1,13 @@
 //! Processors that drain while something is wrong.
 
+use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
-use dynamic_batcher_conformance::faults::{Act, Message, Peer};
+use dynamic_batcher::{BatchPolicy, BatchProcessor, Phase, WhenIdle};
+use dynamic_batcher_conformance::faults::{Act, Done, Job, Message, Peer};
 
-use crate::rig::{Client, LIMIT, PATIENCE, Rig, eventually, kind, leave, start};
+use crate::rig::{Client, LIMIT, PATIENCE, Rig, ends, eventually, kind, leave, start};
 
 const DEADLINE: Duration = Duration::from_secs(2);
 /// What a machine with much to do may add.
@@ -68,6 +71,40 @@ pub(crate) async fn a_drain_with_a_handler_that_never_returns_ends_in_time(clien
 pub(crate) async fn what_tells_of_requests_given_back_goes_with_them(client: Client) {
     let (rig, other) = drain_one_that_hangs(client).await;
     rig.end(vec![other]).await;
+}
+
+/// While its last batch runs, and though a read of it may still block.
+pub(crate) async fn a_processor_that_drains_takes_nothing_from_others(client: Client) {
+    let rig = Rig::new(client);
+    // Long enough that no lease gives back what it has.
+    let mut config = rig.config();
+    (config.lease, config.grace) = (10 * LIMIT, 10 * LIMIT);
+    let transport = client.connect(config.redis()).await.expect("it may");
+    let policy = BatchPolicy::default().when_idle(WhenIdle::Run);
+    let hangs = |_: Vec<Job>| pending::<Vec<Done>>();
+    let processor = Arc::new(BatchProcessor::spawn(transport, policy, hangs));
+    let caller = rig.caller().await;
+    let hanging = rig.begin_one(&caller, rig.job(), PATIENCE);
+    eventually("it runs", || processor.status().running == 1).await;
+    let reads = || {
+        rig.probe
+            .say::<String>("CLIENT LIST")
+            .contains("cmd=xreadgroup")
+    };
+    eventually("it reads on", reads).await;
+
+    let draining = Arc::clone(&processor);
+    let draining = tokio::spawn(async move { draining.drain(LIMIT).await });
+    let drains = || processor.status().phase == Phase::Draining;
+    eventually("it drains", drains).await;
+    let other = rig.processor_with(config).await;
+    for end in ends(rig.begin(&caller, 8, PATIENCE)).await {
+        assert_eq!(kind(&end), "Ok", "{end:?}");
+    }
+    assert!(drains(), "they have waited for it");
+    hanging.abort();
+    draining.abort();
+    leave(vec![other]).await;
 }
 
 /// Another has answered what it had read.

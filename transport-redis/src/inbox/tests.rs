@@ -32,6 +32,22 @@ fn deliver(inbox: &Arc<Inbox>, deliveries: u32) -> Vec<RawDelivery> {
     inbox.take(10).unwrap()
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_comes_after_the_close_is_given_back_and_does_not_count() {
+    let inbox = inbox().await;
+    let entries = Entry::all(list(["1-0", "2-0"].map(|id| entry(id, &["body", "1"])))).unwrap();
+    let mut entries = entries.into_iter().map(|entry| (entry, 2));
+    inbox.deliver(entries.next());
+    let unread = inbox.close();
+    assert_eq!((unread.len(), inbox.wanted()), (1, 0));
+    inbox.deliver(entries);
+    assert!(inbox.take(10).unwrap().is_empty());
+    let [(id, deliveries)] = inbox.dropped()[..] else {
+        panic!("{:?}", inbox.dropped());
+    };
+    assert_eq!((id.to_string(), deliveries), ("2-0".into(), 1));
+}
+
 fn hold(delivery: &RawDelivery) -> Hold {
     delivery.ticket.hold
 }

@@ -1,11 +1,18 @@
 -- Removes the consumer ARGV[2] from the group ARGV[1] of the stream KEYS[1] if nothing is pending
--- on it: what is would be forgotten with it. With ARGV[3] of 1 the stream is one of notices: those that
--- are pending are deleted, and one is added in their place, for somebody else.
+-- on it: what is would be forgotten with it. Returns 1 if it has an entry that was delivered within the
+-- last ARGV[4] milliseconds, and so was not given back, else 0. With ARGV[3] of 1 the stream is one of
+-- notices: those that are pending are deleted, and one is added in their place, for somebody else.
 local key, group, me, notices = KEYS[1], ARGV[1], ARGV[2], ARGV[3] == '1'
+local lease = tonumber(ARGV[4])
 local pending = redis.pcall('XPENDING', key, group, '-', '+', 100, me)
 if pending.err then return 0 end
-if #pending > 0 and not notices then return 0 end
+if #pending > 0 and not notices then
+  for _, each in ipairs(pending) do
+    if each[3] < lease and #redis.call('XRANGE', key, each[1], each[1]) > 0 then return 1 end
+  end
+  return 0
+end
 for _, each in ipairs(pending) do redis.call('XDEL', key, each[1]) end
 redis.call('XGROUP', 'DELCONSUMER', key, group, me)
 if #pending > 0 then redis.call('XADD', key, '*', 'from', me) end
-return 1
+return 0

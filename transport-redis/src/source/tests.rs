@@ -1,6 +1,7 @@
 //! A consumer with both its tasks: what it reads, keeps, gives back and answers, one reply at a time.
 
 mod kept;
+mod leaving;
 mod quiet;
 mod refused;
 

@@ -1,0 +1,44 @@
+//! A consumer that leaves, while the server may not have noticed yet that it reads no more.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn what_a_read_still_gets_while_it_is_closed_is_given_back_before_the_consumer_goes() {
+    let Processor {
+        consumer, mut line, ..
+    } = Processor::start().await;
+    let mut leaving = tokio::spawn(consumer.detach());
+    let mut sent_words = Vec::new();
+    let mut attempts = 0;
+    loop {
+        let sent = tokio::select! {
+            sent = line.next() => sent,
+            left = &mut leaving => break left.unwrap().unwrap(),
+        };
+        let lines = sent.lines();
+        let line = lines[0].strip_prefix("EVAL ").unwrap_or(&lines[0]);
+        let word = line.split(' ').next().unwrap_or_default().to_owned();
+        match &*word {
+            "XPENDING" if attempts == 1 => sent.answer([pending([("5-0", 1)])]),
+            "XRANGE" => sent.answer([list([request("5-0")])]),
+            "leave" => {
+                attempts += 1;
+                sent.answer([Value::Int(i64::from(attempts == 1)), Value::Int(0)]);
+            }
+            _ => answer(sent),
+        }
+        // What was under way when its task was ended.
+        if word != "remove_dead" {
+            sent_words.push(word);
+        }
+    }
+    let expected = [
+        "XPENDING",
+        "leave",
+        "XPENDING",
+        "XRANGE",
+        "give_back",
+        "leave",
+    ];
+    assert_eq!(sent_words, expected);
+}
