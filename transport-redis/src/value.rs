@@ -59,7 +59,9 @@ impl Refusal {
             "UNBLOCKED",
             "NOSCRIPT",
         ];
-        passing.contains(&&*self.code) || self.is_out_of_memory()
+        // It has no word of its own.
+        let is_crowded = self.message.contains("max number of clients");
+        passing.contains(&&*self.code) || self.is_out_of_memory() || is_crowded
     }
 }
 

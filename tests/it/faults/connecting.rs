@@ -70,6 +70,41 @@ pub(crate) async fn a_permission_taken_away_is_told_soon(client: Client) {
     rig.end(vec![processor]).await;
 }
 
+/// What ends a connection for a while must not end a processor that makes a new one.
+pub(crate) async fn a_server_that_is_busy_or_crowded_is_a_connection_error(client: Client) {
+    let rig = Rig::new(client);
+    let url = format!("redis://127.0.0.1:{}", rig.server.port());
+    let server = redis::Client::open(url).expect("an address");
+    let mut own = server.get_connection().expect("the server answers");
+    let mut say = |words: &str| {
+        let mut command = redis::Cmd::new();
+        command.arg(words.split(' ').collect::<Vec<_>>());
+        command.query::<redis::Value>(&mut own)
+    };
+    // In a database of its own, so that the login has a command that can be refused.
+    let config = || rig.config().redis().db(1);
+
+    say("CONFIG SET lua-time-limit 1").expect("it can be set");
+    let busy = std::thread::spawn(move || {
+        let mut connection = server.get_connection().expect("the server answers");
+        let script = redis::cmd("EVAL").arg("while true do end").arg(0).take();
+        script.query::<redis::Value>(&mut connection)
+    });
+    while say("PING").is_ok() {
+        std::thread::yield_now();
+    }
+    let error = client.connect(config()).await.expect_err("it is busy");
+    assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
+    say("SCRIPT KILL").expect("it wrote nothing");
+    busy.join().expect("no panic").expect_err("it was killed");
+
+    say("CONFIG SET maxclients 1").expect("it can be set");
+    let error = client.connect(config()).await.expect_err("it is full");
+    assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
+    say("CONFIG SET maxclients 1000").expect("it can be set");
+    client.connect(config()).await.expect("it has room");
+}
+
 pub(crate) async fn a_processor_that_may_no_longer_read_ends_and_says_why(client: Client) {
     let rig = Rig::new(client);
     let transport = client.connect(limited(&rig, "~* +@all")).await;

@@ -123,6 +123,9 @@ fn not_opened(error: redis::RedisError) -> Error {
         redis::ErrorKind::Server(_) if error.detail() == Some("Authentication required.") => {
             refused("NOAUTH", &error)
         }
+        redis::ErrorKind::Server(_) if error.detail().is_some_and(says_that_it_passes) => {
+            failed(error)
+        }
         redis::ErrorKind::Server(_) | redis::ErrorKind::Extension => {
             refused(error.code().unwrap_or("ERR"), &error)
         }
@@ -131,6 +134,11 @@ fn not_opened(error: redis::RedisError) -> Error {
         }
         _ => failed(error),
     }
+}
+
+/// Of what the server said to `SELECT` the crate drops the first word.
+fn says_that_it_passes(text: &str) -> bool {
+    text.contains("is busy running a script") || text.contains("is loading the dataset")
 }
 
 fn refused(code: &str, error: &redis::RedisError) -> Error {
