@@ -88,8 +88,8 @@ pub struct RedisConfig {
     /// Its caller gets [`Undeliverable`](ErrorKind::Undeliverable), and it goes to the dead letters.
     /// Default: 3.
     pub max_deliveries: NonZeroU32,
-    /// About how many dead letters are kept, the newest (`XADD … MAXLEN ~`). Default: 10000; 1 to
-    /// 2^63 - 1.
+    /// About how many dead letters are kept, the newest (`XADD … MAXLEN ~`). Default: 10000;
+    /// `NonZeroUsize::MAX` keeps all.
     pub max_dead_letters: NonZeroUsize,
     /// The most requests that may be on the request stream, of all callers, waiting or running,
     /// when this caller adds one (`XLEN`). Default: 65536.
@@ -294,16 +294,7 @@ impl RedisConfig {
         const SHORTEST_LEASE: Duration = Duration::from_millis(100);
         check_time("delay", self.delay, SHORTEST_DELAY)?;
         check_time("lease", self.lease, SHORTEST_LEASE)?;
-        check_time("grace", self.grace, self.lease)?;
-        let letters = self.max_dead_letters;
-        match i64::try_from(letters.get()) {
-            Ok(_) => Ok(()),
-            Err(_) => {
-                let most = i64::MAX;
-                let text = format!("`max_dead_letters` is {letters}, allowed is 1 to {most}");
-                Err(Error::new(ErrorKind::Config, text))
-            }
-        }
+        check_time("grace", self.grace, self.lease)
     }
 }
 
@@ -362,11 +353,6 @@ mod tests {
             (config().lease(Duration::MAX), "`lease` is 1844"),
             (config().grace(millis(999)), "`grace` is 999ms"),
             (config().grace(Duration::MAX), "`grace` is 1844"),
-            #[cfg(target_pointer_width = "64")]
-            (
-                config().max_dead_letters(NonZeroUsize::MAX),
-                "`max_dead_letters` is 1844",
-            ),
         ] {
             let error = config.check().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config);
