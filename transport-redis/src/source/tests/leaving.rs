@@ -12,8 +12,9 @@ async fn what_a_read_still_gets_while_it_is_closed_is_given_back_before_the_cons
     let mut attempts = 0;
     loop {
         let sent = tokio::select! {
-            sent = line.next() => sent,
+            biased;
             left = &mut leaving => break left.unwrap().unwrap(),
+            sent = line.next() => sent,
         };
         let lines = sent.lines();
         let line = lines[0].strip_prefix("EVAL ").unwrap_or(&lines[0]);
