@@ -212,6 +212,12 @@ pub(crate) struct EndGuard(pub(crate) Arc<Control>);
 
 impl Drop for EndGuard {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(Error::new(
+                ErrorKind::Panic,
+                "the processor's own task panicked",
+            ));
+        }
         self.0.enter(Phase::Ended);
     }
 }

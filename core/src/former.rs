@@ -134,10 +134,11 @@ impl<T> Former<T> {
         mut is_abandoned: impl FnMut(&T) -> bool,
     ) -> Vec<(Item<T>, NotRun)> {
         let mut why = |item: &Item<T>| {
-            if is_abandoned(&item.value) {
-                Some(NotRun::Abandoned)
-            } else if item.meta.deadline <= now {
+            // Asked first: what has expired is abandoned too, once its caller was told.
+            if item.meta.deadline <= now {
                 Some(NotRun::Expired)
+            } else if is_abandoned(&item.value) {
+                Some(NotRun::Abandoned)
             } else {
                 None
             }

@@ -220,13 +220,17 @@ impl<Req: Send + 'static, Resp: Send + 'static> Worker<Req, Resp> {
                 // `unwanted` ends with an error when its other half is dropped: both mean it. Asked
                 // first: what was given up on its way here does not start.
                 match select(job.unwanted, run).await {
-                    Either::Left(_) => Outcome::failed(instance_gone()),
-                    Either::Right((outcome, _)) => outcome,
+                    Either::Left(_) => None,
+                    Either::Right((outcome, _)) => Some(outcome),
                 }
             };
+            // It was given up while the next handler waited to be made.
+            if outcome.is_none() && !handler.is_made() {
+                handler.renew().await;
+            }
             close_unless(handler.is_made(), &mut jobs);
             // Nobody may be waiting any more.
-            let _ = job.answer.send(outcome);
+            let _ = (job.answer).send(outcome.unwrap_or_else(|| Outcome::failed(instance_gone())));
         }
     }
 

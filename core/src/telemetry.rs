@@ -51,7 +51,7 @@
 //! | `duplicates_dropped_total` | counter | | answers to requests that had ended before, dropped |
 //! | `redis_commands_total` | counter | | commands that were sent to Redis |
 //! | `redis_pending_entries` | gauge | | requests in Redis that processors have, those of Python among them, as the group's pending list has them |
-//! | `redis_lag` | gauge | | requests in Redis that no processor has read: the group's lag, which Redis knows from version 7 on |
+//! | `redis_lag` | gauge | | requests in Redis that no processor has read: the group's lag; not a number where the server does not know it: before version 7, and while one that was withdrawn lies among them |
 //!
 //! The gauges are set as batches start and end, and every second while requests wait or run; a
 //! closure that holds the task of its processor holds this up too. They are of one processor: where
@@ -397,9 +397,9 @@ impl Observer for Metrics {
 
     fn backlog(&self, backlog: &Backlog) {
         self.0.pending.set(backlog.pending as f64);
-        if let Some(unread) = backlog.unread {
-            self.0.lag.set(unread as f64);
-        }
+        // What it was is no answer to what it is.
+        let unread = backlog.unread.map_or(f64::NAN, |unread| unread as f64);
+        self.0.lag.set(unread);
     }
 }
 

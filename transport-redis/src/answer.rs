@@ -116,7 +116,8 @@ pub(crate) fn end(
 /// Tells a caller that its request has failed, if anybody can be told.
 pub(crate) fn failure(id: StreamId, caller: &Caller, error: &Error) -> Option<Command> {
     match caller {
-        Caller::Documented => Some(response(id, FAILED.into())),
+        // Unless it was answered meanwhile.
+        Caller::Documented => Some(response(id, FAILED.into()).arg("NX")),
         Caller::Stream { reply_to, idem } => {
             let outgoing = Outgoing {
                 id,

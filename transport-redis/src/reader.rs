@@ -100,7 +100,8 @@ pub(crate) async fn make_groups(inbox: &Inbox) -> Result<()> {
 }
 
 /// Delivers what is pending on this consumer and not held: not by reading it again, which would
-/// count as a delivery.
+/// count as a delivery. What was given back looks as if its lease had lapsed, and is not meant: it is
+/// taken over, as by any other.
 pub(crate) async fn take_own_pending(inbox: &Arc<Inbox>) -> Result<()> {
     let _taking = inbox.taking.lock().await;
     let place = &inbox.place;
@@ -112,11 +113,17 @@ pub(crate) async fn take_own_pending(inbox: &Arc<Inbox>) -> Result<()> {
             Value::Refused(refusal) if refusal.code == "NOGROUP" => {
                 return make_groups(inbox).await;
             }
-            reply => pending(reply)?,
+            reply => PendingRequestStream::all(reply)?,
         };
-        let last = found.last().filter(|_| found.len() == PENDING);
-        let next = last.map(|(id, _)| id.next());
-        take_unseen(inbox, inbox.unseen(found)).await?;
+        let is_whole = found.len() == PENDING;
+        let found = found.iter().map(pending).collect::<Result<Vec<_>>>()?;
+        let next = found.last().filter(|_| is_whole).map(|each| each.0.next());
+        let mut leased = found;
+        leased.retain(|(_, _, since)| *since < place.lease);
+        let leased = leased
+            .into_iter()
+            .map(|(id, deliveries, _)| (id, deliveries));
+        take_unseen(inbox, inbox.unseen(leased.collect())).await?;
         match next {
             Some(next) => from = next,
             None => return Ok(()),
@@ -124,15 +131,15 @@ pub(crate) async fn take_own_pending(inbox: &Arc<Inbox>) -> Result<()> {
     }
 }
 
-/// Reads what is pending, each with the number of its deliveries.
-fn pending(reply: Value) -> Result<Vec<(StreamId, u32)>> {
-    let pending = PendingRequestStream::all(reply)?.into_iter();
-    let read = |each: PendingRequestStream| {
-        let id = StreamId::parse(each.message_id.as_bytes())?;
-        let deliveries = u32::try_from(each.times_delivered).unwrap_or(u32::MAX);
-        Ok((id, deliveries))
-    };
-    pending.map(read).collect()
+/// What is pending: its id, the number of its deliveries, and how long ago the last one was.
+fn pending(each: &PendingRequestStream) -> Result<(StreamId, u32, Duration)> {
+    let id = StreamId::parse(each.message_id.as_bytes())?;
+    let deliveries = u32::try_from(each.times_delivered).unwrap_or(u32::MAX);
+    Ok((
+        id,
+        deliveries,
+        Duration::from_millis(each.time_since_delivered),
+    ))
 }
 
 async fn take_unseen(inbox: &Arc<Inbox>, unseen: Vec<(StreamId, u32)>) -> Result<()> {

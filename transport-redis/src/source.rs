@@ -47,28 +47,14 @@ impl RedisConsumer {
         }
     }
 
-    /// Gives back what was read and not started: this time does not count as a delivery.
-    async fn give_back(&self, deliveries: &mut [RawDelivery]) -> Result<()> {
-        let held = deliveries.iter().map(|delivery| &delivery.ticket);
-        let held = held.filter(|ticket| self.inbox.is_held(ticket.hold));
-        let entries = held.map(|ticket| (ticket.id(), ticket.deliveries.saturating_sub(1)));
-        reclaim::give_back(&self.inbox.place, entries.collect()).await?;
-        let tickets = deliveries.iter_mut().map(|delivery| &mut delivery.ticket);
-        tickets.for_each(RedisTicket::settle);
-        Ok(())
-    }
-
     /// Gives back what is here, waits for Python callers to see what was answered, and goes.
-    async fn leave(&self, unread: &mut Vec<RawDelivery>) -> Result<()> {
+    async fn leave(&self) -> Result<()> {
         let inbox = &self.inbox;
         let place = &inbox.place;
         loop {
-            unread.extend(inbox.stop());
             // A read that was cut off may have taken entries that nobody here has seen.
             reader::take_own_pending(inbox).await?;
-            unread.extend(inbox.stop());
-            self.give_back(unread).await?;
-            unread.clear();
+            give_back(inbox.stop());
             reclaim::give_back_dropped(inbox).await?;
             while !reclaim::acknowledge_seen(inbox).await? {
                 sleep(AGAIN).await;
@@ -96,6 +82,12 @@ impl RedisConsumer {
             Ok(vec![reader.abort_handle(), keeper.abort_handle()])
         })
     }
+}
+
+/// Gives back what was read and not started.
+fn give_back(deliveries: impl IntoIterator<Item = RawDelivery>) {
+    let tickets = deliveries.into_iter().map(|delivery| delivery.ticket);
+    tickets.for_each(RedisTicket::give_back);
 }
 
 impl RedisTicket {
@@ -160,8 +152,7 @@ impl Consumer<Vec<u8>, Vec<u8>> for RedisConsumer {
     }
 
     fn close(&self) {
-        let unread = self.inbox.close().into_iter();
-        unread.for_each(|delivery| delivery.ticket.give_back());
+        give_back(self.inbox.close());
     }
 
     /// Another has it, so that its caller need not wait for this processor.
@@ -203,15 +194,16 @@ impl Consumer<Vec<u8>, Vec<u8>> for RedisConsumer {
         Ok(())
     }
 
-    async fn release(&self, mut deliveries: Vec<RawDelivery>) -> Result<()> {
-        self.give_back(&mut deliveries).await
+    async fn release(&self, deliveries: Vec<RawDelivery>) -> Result<()> {
+        give_back(deliveries);
+        reclaim::give_back_dropped(&self.inbox).await
     }
 
     async fn detach(self) -> Result<()> {
-        let mut unread = Vec::from(self.inbox.stop());
+        give_back(self.inbox.stop());
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
-            match self.leave(&mut unread).await {
+            match self.leave().await {
                 // The processor says when it is too late.
                 Err(error) if error.is_retryable() => sleep(backoff.next_pause()).await,
                 left => return left,

@@ -407,5 +407,5 @@ fn what_transports_tell_is_counted() {
     book.metrics.backlog(&Backlog::new(8, None));
     let looked = book.look();
     assert_eq!(gauge(&looked, "redis_pending_entries"), 8.0);
-    assert_eq!(gauge(&looked, "redis_lag"), 7.0);
+    assert!(gauge(&looked, "redis_lag").is_nan());
 }
