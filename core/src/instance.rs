@@ -84,6 +84,13 @@ impl<H> Renewable<H> {
         }
     }
 
+    /// Makes the handler where there is none: at the start, or when the making was given up.
+    async fn ensure_made(&mut self) {
+        if !self.is_made() {
+            self.renew().await;
+        }
+    }
+
     async fn renew(&mut self) {
         let Some(make) = &self.make else {
             return;
@@ -125,9 +132,7 @@ where
     }
 
     async fn recover(&mut self) {
-        if !self.0.is_made() {
-            self.0.renew().await;
-        }
+        self.0.ensure_made().await;
     }
 
     fn is_usable(&self) -> bool {
@@ -208,9 +213,7 @@ impl<Req: Send + 'static, Resp: Send + 'static> Remote<Req, Resp> {
 impl<Req: Send + 'static, Resp: Send + 'static> Worker<Req, Resp> {
     async fn run_task<H: Handler<Req, Resp>>(self, mut handler: Renewable<H>) {
         let Self { mut jobs, starting } = self;
-        if !handler.is_made() {
-            handler.renew().await;
-        }
+        handler.ensure_made().await;
         close_unless(handler.is_made(), &mut jobs);
         drop(starting);
         while let Some(job) = jobs.recv().await {
@@ -225,8 +228,8 @@ impl<Req: Send + 'static, Resp: Send + 'static> Worker<Req, Resp> {
                 }
             };
             // It was given up while the next handler waited to be made.
-            if outcome.is_none() && !handler.is_made() {
-                handler.renew().await;
+            if outcome.is_none() {
+                handler.ensure_made().await;
             }
             close_unless(handler.is_made(), &mut jobs);
             // Nobody may be waiting any more.

@@ -115,15 +115,12 @@ pub(crate) async fn take_own_pending(inbox: &Arc<Inbox>) -> Result<()> {
             }
             reply => PendingRequestStream::all(reply)?,
         };
-        let is_whole = found.len() == PENDING;
-        let found = found.iter().map(pending).collect::<Result<Vec<_>>>()?;
-        let next = found.last().filter(|_| is_whole).map(|each| each.0.next());
-        let mut leased = found;
-        leased.retain(|(_, _, since)| *since < place.lease);
-        let leased = leased
-            .into_iter()
-            .map(|(id, deliveries, _)| (id, deliveries));
-        take_unseen(inbox, inbox.unseen(leased.collect())).await?;
+        let last = found.last().filter(|_| found.len() == PENDING);
+        let next = last.map(pending).transpose()?.map(|(id, _)| id.next());
+        let since = |each: &PendingRequestStream| Duration::from_millis(each.time_since_delivered);
+        let leased = found.iter().filter(|each| since(each) < place.lease);
+        let leased = leased.map(pending).collect::<Result<_>>()?;
+        take_unseen(inbox, inbox.unseen(leased)).await?;
         match next {
             Some(next) => from = next,
             None => return Ok(()),
@@ -131,15 +128,11 @@ pub(crate) async fn take_own_pending(inbox: &Arc<Inbox>) -> Result<()> {
     }
 }
 
-/// What is pending: its id, the number of its deliveries, and how long ago the last one was.
-fn pending(each: &PendingRequestStream) -> Result<(StreamId, u32, Duration)> {
+/// What is pending: its id, and the number of its deliveries.
+fn pending(each: &PendingRequestStream) -> Result<(StreamId, u32)> {
     let id = StreamId::parse(each.message_id.as_bytes())?;
     let deliveries = u32::try_from(each.times_delivered).unwrap_or(u32::MAX);
-    Ok((
-        id,
-        deliveries,
-        Duration::from_millis(each.time_since_delivered),
-    ))
+    Ok((id, deliveries))
 }
 
 async fn take_unseen(inbox: &Arc<Inbox>, unseen: Vec<(StreamId, u32)>) -> Result<()> {

@@ -243,23 +243,18 @@ pub(crate) async fn take_given_back(inbox: &Arc<Inbox>, notices: Vec<StreamId>) 
     }
 }
 
-/// Gives entries back, each with the deliveries that count, so that another consumer has them at
-/// once.
-pub(crate) async fn give_back(place: &Place, entries: Vec<(StreamId, u32)>) -> Result<()> {
-    if entries.is_empty() {
-        return Ok(());
-    }
-    send_accepted(&*place.client, &[commands::give_back(place, entries)]).await
-}
-
-/// Gives back the entries whose tickets were dropped.
+/// Gives back the entries whose tickets were dropped, so that another consumer has them at once.
 pub(crate) async fn give_back_dropped(inbox: &Inbox) -> Result<()> {
     // What was given back although the reply was lost may have been taken over again, by this consumer
     // too.
     let _taking = inbox.taking.lock().await;
     let dropped = inbox.dropped();
     let count = dropped.len();
-    let given = give_back(&inbox.place, dropped).await;
+    if count == 0 {
+        return Ok(());
+    }
+    let place = &inbox.place;
+    let given = send_accepted(&*place.client, &[commands::give_back(place, dropped)]).await;
     if !given.as_ref().is_err_and(Error::is_retryable) {
         inbox.given_back(count);
     }
