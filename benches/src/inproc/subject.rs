@@ -21,6 +21,8 @@ pub enum Subject {
     OursStatic,
     /// This library as it is mostly used: the batcher's type does not name the transport.
     OursErased,
+    /// The same, with its metrics recorded for Prometheus.
+    OursMetrics,
     /// This library over a transport of bytes, with JSON.
     OursCoded,
     /// The crate `amate`.
@@ -35,12 +37,13 @@ pub enum Subject {
 
 impl Subject {
     /// All subjects.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::FloorDirect,
         Self::FloorMpsc,
         Self::FloorMpscTimeout,
         Self::OursStatic,
         Self::OursErased,
+        Self::OursMetrics,
         Self::OursCoded,
         Self::Amate,
         Self::BatchAintOne,
@@ -57,6 +60,7 @@ impl Subject {
             Self::FloorMpscTimeout => "floor-mpsc-timeout",
             Self::OursStatic => "ours-static",
             Self::OursErased => "ours-erased",
+            Self::OursMetrics => "ours-metrics",
             Self::OursCoded => "ours-coded",
             Self::Amate => "amate",
             Self::BatchAintOne => "batch-aint-one",
@@ -88,6 +92,7 @@ impl Subject {
             Self::FloorMpscTimeout => drive.drive::<J, _>(WithTimeout(Channel::spawn())).await,
             Self::OursStatic => ours::with_static_type::<J, D>(mode, drive).await,
             Self::OursErased => ours::erased::<J, D>(mode, drive).await,
+            Self::OursMetrics => ours::with_metrics::<J, D>(mode, drive).await,
             Self::OursCoded => ours::coded::<J, D>(mode, drive).await,
             Self::Amate => amate::run::<J, D>(mode, drive).await,
             Self::BatchAintOne => batch_aint_one::run::<J, D>(mode, drive).await,
