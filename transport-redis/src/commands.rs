@@ -39,6 +39,10 @@ pub(crate) fn time() -> Command {
     Command::new("TIME")
 }
 
+pub(crate) fn ping() -> Command {
+    Command::new("PING")
+}
+
 pub(crate) fn server_info() -> Command {
     Command::new("INFO").arg("server")
 }

@@ -13,8 +13,8 @@ use crate::commands;
 use crate::entry::{Entry, StreamId};
 use crate::place::Place;
 use crate::request::Caller;
-use crate::transport::RedisWire;
 use crate::value::Value;
+use crate::wire::RedisWire;
 
 const BODY: &str = "body";
 const REASON: &str = "reason";

@@ -127,6 +127,7 @@ mod submit;
 mod transport;
 mod types;
 mod value;
+mod wire;
 
 #[doc = include_str!("../docs/coming_from_python.md")]
 pub mod coming_from_python {}

@@ -4,172 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use dynamic_batcher::{
-    CallMeta, Coded, Decode, Encode, Error, ErrorKind, Json, Observer, Reply, Result, Source,
-    Transport,
+    CallMeta, Coded, Decode, Encode, Json, Observer, Reply, Result, Source, Transport,
 };
 
-use crate::caller::{Caller, random_name};
-use crate::callers::Callers;
-use crate::client::Client;
-use crate::client::observed::ObservedClient;
-use crate::clock::Clock;
+use crate::client::{Client, send_accepted};
 use crate::commands;
 use crate::config::RedisConfig;
 use crate::dead::DeadLetters;
-use crate::keys::Keys;
-use crate::place::{CONSUMER_PREFIX, Place};
 use crate::source::RedisConsumer;
-use crate::value::Value;
-
-/// The oldest server with all commands that are used.
-const OLDEST_SERVER: (u32, u32) = (6, 2);
-
-/// Everything over bytes, shared by all handles.
-#[derive(Clone)]
-pub(crate) struct RedisWire(Arc<Shared>);
-
-struct Shared {
-    client: Arc<dyn Client>,
-    config: RedisConfig,
-    keys: Keys,
-    clock: Clock,
-    callers: Callers,
-}
-
-impl RedisWire {
-    /// Checks the server and the names, and makes what is missing there.
-    async fn open(client: Arc<dyn Client>, config: RedisConfig) -> Result<Self> {
-        config.check()?;
-        let keys = Keys::new(config.stream_key_request.clone())?;
-        let response = commands::create_group_at_end(
-            &config.stream_key_response,
-            &config.stream_group_batcher,
-        );
-        let prepare = [
-            commands::server_info(),
-            commands::create_group(keys.request(), &config.stream_group_processor),
-            commands::create_group(&keys.again(), &config.stream_group_processor),
-            response,
-        ];
-        let mut replies = client.send(&prepare).await?.into_iter();
-        check_version(replies.next().unwrap_or(Value::Nil))?;
-        for reply in replies {
-            reply.made()?;
-        }
-        let clock = Clock::read(&*client).await?;
-        warn_of_other_streams(&*client, &keys, &config.stream_group_processor).await?;
-        Ok(Self(Arc::new(Shared {
-            client,
-            config,
-            keys,
-            clock,
-            callers: Callers::default(),
-        })))
-    }
-
-    /// The same connections, of which an observer is told.
-    fn observed(&self, observer: impl Observer) -> Self {
-        let shared = &self.0;
-        let client = ObservedClient::new(Arc::clone(&shared.client), observer);
-        Self(Arc::new(Shared {
-            client: Arc::new(client),
-            config: shared.config.clone(),
-            keys: shared.keys.clone(),
-            clock: shared.clock.clone(),
-            callers: Callers::default(),
-        }))
-    }
-
-    pub(crate) fn client(&self) -> &dyn Client {
-        &*self.0.client
-    }
-
-    pub(crate) fn keys(&self) -> &Keys {
-        &self.0.keys
-    }
-
-    fn caller(&self) -> Result<Arc<Caller>> {
-        let Shared {
-            client,
-            keys,
-            config,
-            callers,
-            ..
-        } = &*self.0;
-        callers.here(|runtime| Caller::start(runtime, client, keys, config))
-    }
-}
-
-/// Warns of another request stream in the same database. Best effort: of many keys it sees a part.
-async fn warn_of_other_streams(client: &dyn Client, keys: &Keys, group: &str) -> Result<()> {
-    let find = commands::find_other_streams(keys.request(), &keys.again(), group);
-    let found = client.send(&[find]).await?.pop().unwrap_or(Value::Nil);
-    // Whoever may not look is not warned.
-    for other in found.list().unwrap_or_default() {
-        let other = String::from_utf8_lossy(&other.text()?).into_owned();
-        tracing::warn!(
-            "{other:?} in the same database looks like another request stream beside {:?}: where \
-             Python callers or processors take part, give each a database of its own, since their \
-             responses are kept under ids that both streams may have",
-            keys.request()
-        );
-    }
-    Ok(())
-}
-
-fn check_version(info: Value) -> Result<()> {
-    let info = match info.accepted()? {
-        Value::Text(text) => String::from_utf8_lossy(&text).into_owned(),
-        _ => String::new(),
-    };
-    let version = info
-        .lines()
-        .find_map(|line| line.strip_prefix("redis_version:"))
-        .map(str::trim);
-    let numbers = version.and_then(|version| {
-        let mut parts = version.split('.').map(|part| part.parse::<u32>().ok());
-        Some((parts.next()??, parts.next()??))
-    });
-    match numbers {
-        Some(numbers) if numbers >= OLDEST_SERVER => Ok(()),
-        _ => {
-            let (major, minor) = OLDEST_SERVER;
-            let found = version.unwrap_or("of unknown version");
-            Err(Error::new(
-                ErrorKind::Config,
-                format!("the server is {found}, allowed is Redis {major}.{minor} or later"),
-            ))
-        }
-    }
-}
-
-impl Transport<Vec<u8>, Vec<u8>> for RedisWire {
-    async fn call(&self, body: Vec<u8>, meta: CallMeta) -> Result<Reply<Vec<u8>>> {
-        self.caller()?.call(body, meta).await
-    }
-}
-
-impl Source<Vec<u8>, Vec<u8>> for RedisWire {
-    type Consumer = RedisConsumer;
-
-    fn attach(&self) -> RedisConsumer {
-        let shared = &self.0;
-        RedisConsumer::new(Place {
-            client: Arc::clone(&shared.client),
-            clock: shared.clock.clone(),
-            request_stream: shared.keys.request().to_owned(),
-            again_stream: shared.keys.again(),
-            dead_stream: shared.keys.dead(),
-            reply_prefix: shared.keys.reply(""),
-            group: shared.config.stream_group_processor.clone(),
-            consumer: format!("{CONSUMER_PREFIX}{}", random_name()),
-            lease: shared.config.lease,
-            grace: shared.config.grace,
-            max_deliveries: shared.config.max_deliveries.get(),
-            max_dead_letters: shared.config.max_dead_letters.get(),
-        })
-    }
-}
+use crate::wire::RedisWire;
 
 /// The Redis transport: callers and processors in different processes, on different hosts, in
 /// different languages.
@@ -196,7 +39,7 @@ impl Source<Vec<u8>, Vec<u8>> for RedisWire {
 /// A transport may be used on several tokio runtimes, and outlive the one that it was made on, as one
 /// in a static does. Each runtime that calls are made on has its own timers, reply stream and connection
 /// for that; a call that goes on elsewhere when its runtime has ended ends at once in
-/// [`Connection`](ErrorKind::Connection). The connection for everything else belongs to the runtime
+/// [`Connection`](dynamic_batcher::ErrorKind::Connection). The connection for everything else belongs to the runtime
 /// that needed it first, and another opens it anew once that has ended. (One that is kept and not run,
 /// as a current-thread one outside of `block_on`, holds the others up for 10 s, but not their timeouts.)
 ///
@@ -225,8 +68,8 @@ impl RedisTransport {
     ///
     /// # Errors
     ///
-    /// [`Connection`](ErrorKind::Connection) when the server cannot be reached, is no Redis, or does not
-    /// answer: after 5 s for the connection, 10 s for a reply. [`Config`](ErrorKind::Config) when a
+    /// [`Connection`](dynamic_batcher::ErrorKind::Connection) when the server cannot be reached, is no Redis, or does not
+    /// answer: after 5 s for the connection, 10 s for a reply. [`Config`](dynamic_batcher::ErrorKind::Config) when a
     /// setting is out of its range, as [`RedisConfig`] states it, when the server refuses the password or
     /// a command, is one before 6.2, or when a key is of another type.
     ///
@@ -361,6 +204,33 @@ impl<C> RedisTransport<C> {
         RedisTransport(Coded::new(self.0.inner().clone(), codec))
     }
 
+    /// Asks the server for a sign of life: for a check of readiness. Waits while a connection is
+    /// made anew, so put a `timeout` around it. That processors are there it does not tell.
+    ///
+    /// # Errors
+    ///
+    /// [`Connection`](dynamic_batcher::ErrorKind::Connection) when the server cannot be reached, is busy, or is still
+    /// loading; after 10 s at the latest.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped at any time.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use dynamic_batcher_redis::RedisTransport;
+    ///
+    /// async fn is_ready(transport: &RedisTransport) -> bool {
+    ///     let second = Duration::from_secs(1);
+    ///     matches!(tokio::time::timeout(second, transport.ping()).await, Ok(Ok(())))
+    /// }
+    /// ```
+    pub async fn ping(&self) -> Result<()> {
+        send_accepted(self.0.inner().client(), &[commands::ping()]).await
+    }
+
     /// The requests that were given up.
     #[must_use]
     pub fn dead_letters(&self) -> DeadLetters {
@@ -409,32 +279,5 @@ impl<C> Clone for RedisTransport<C> {
 impl<C> fmt::Debug for RedisTransport<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisTransport").finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_that_is_too_old_or_says_no_version_is_refused() {
-        let info = |text: &str| Value::Text(format!("# Server\r\n{text}\r\n").into_bytes());
-        for good in ["6.2.0", "6.10.1", "7.0.15", "8.0.1"] {
-            let checked = check_version(info(&format!("redis_version:{good}")));
-            assert!(checked.is_ok(), "{good}: {checked:?}");
-        }
-        for bad in [
-            "redis_version:6.0.16",
-            "redis_version:5.0.7",
-            "redis_version:x",
-            "",
-        ] {
-            let error = check_version(info(bad)).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Config, "{bad}");
-            assert!(
-                error.to_string().contains("allowed is Redis 6.2"),
-                "{error}"
-            );
-        }
     }
 }

@@ -156,6 +156,7 @@ pub(crate) async fn what_the_manual_permits_is_enough(client: Client) {
     for end in ends(taken_over).await {
         assert_eq!(kind(&end), "Ok", "{end:?}");
     }
+    transport.ping().await.expect("it may");
     let dead = transport.dead_letters();
     eventually("one is dead", || rig.probe.length("{request}:dead") == 1).await;
     let letters = dead.list(None, NonZeroUsize::MIN).await.expect("it may");

@@ -48,6 +48,7 @@ with_both_clients! {
     server::what_a_server_forgets_is_told_soon_and_new_requests_work,
     server::what_is_flushed_is_told_soon_and_new_requests_work,
     server::a_stopped_server_holds_up_no_timeout,
+    server::a_sign_of_life_is_given_while_the_server_lives,
     server::a_full_server_is_an_error_until_it_has_room,
     server::an_answer_that_a_full_server_refuses_is_not_lost,
     server::what_a_full_server_refuses_to_have_answered_stays,

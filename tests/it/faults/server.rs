@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use dynamic_batcher::ErrorKind;
 use dynamic_batcher_conformance::RedisServer;
 use dynamic_batcher_conformance::faults::{Act, Signal, signal};
 use tokio::time::sleep;
@@ -109,6 +110,18 @@ pub(crate) async fn a_stopped_server_holds_up_no_timeout(client: Client) {
     rig.ledger.assert(&["Timeout"]);
     drop(caller);
     rig.end(vec![processor]).await;
+}
+
+pub(crate) async fn a_sign_of_life_is_given_while_the_server_lives(client: Client) {
+    let mut rig = Rig::new(client);
+    let transport = client.connect(rig.config().redis()).await;
+    let transport = transport.expect("it connects");
+    transport.ping().await.expect("it lives");
+    rig.server.kill();
+    let error = transport.ping().await.expect_err("it is dead");
+    assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
+    rig.server.restart();
+    transport.ping().await.expect("it lives again");
 }
 
 pub(crate) async fn a_full_server_is_an_error_until_it_has_room(client: Client) {
