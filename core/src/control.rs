@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::BatchPolicy;
-use crate::status::Counts;
+use crate::status::{Counts, ProcessorStatus, QueueLength};
 
 /// Where a processor is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,10 +64,15 @@ pub(crate) struct Control {
     phase: watch::Sender<Phase>,
     failure: OnceLock<Error>,
     pub(crate) counts: Counts,
+    pub(crate) queue_length: QueueLength,
 }
 
 impl Control {
-    pub(crate) fn new(policy: BatchPolicy, handler_holds_task: bool) -> Self {
+    pub(crate) fn new(
+        policy: BatchPolicy,
+        handler_holds_task: bool,
+        queue_length: QueueLength,
+    ) -> Self {
         Self {
             order: AtomicU8::new(SERVE),
             finish_by: Mutex::new(None),
@@ -78,6 +83,7 @@ impl Control {
             phase: watch::Sender::new(Phase::Starting),
             failure: OnceLock::new(),
             counts: Counts::new(),
+            queue_length,
         }
     }
 
@@ -181,6 +187,10 @@ impl Control {
 
     pub(crate) fn failure(&self) -> Option<Error> {
         self.failure.get().cloned()
+    }
+
+    pub(crate) fn status(&self) -> ProcessorStatus {
+        self.counts.status(self.phase(), self.queue_length.get())
     }
 
     pub(crate) fn phase(&self) -> Phase {

@@ -199,8 +199,9 @@ impl<Req, Resp> BatchProcessor<Req, Resp> {
         self.control.phase() != Phase::Ended
     }
 
-    /// What the processor is doing, and what it has done so far. Takes no lock, and holds nobody
-    /// up: numbers that change while they are read may be of different moments.
+    /// What the processor is doing, and what it has done so far. Holds nobody up for longer than it
+    /// takes to look at the length of a queue; numbers that change while they are read may be of
+    /// different moments.
     ///
     /// # Examples
     ///
@@ -221,7 +222,7 @@ impl<Req, Resp> BatchProcessor<Req, Resp> {
     /// ```
     #[must_use]
     pub fn status(&self) -> ProcessorStatus {
-        self.control.counts.status(self.control.phase())
+        self.control.status()
     }
 
     /// The policy in force: the one that the processor was started with, or the last that

@@ -43,7 +43,7 @@ const LOAD_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs a processor to its end, and leaves its source in good order.
 pub(crate) async fn run<Req, Resp, C, I>(
-    consumer: C,
+    consumer: Arc<C>,
     policy: ProcessorPolicy<Req>,
     mut instances: Vec<I>,
     control: Arc<Control>,
@@ -54,12 +54,17 @@ pub(crate) async fn run<Req, Resp, C, I>(
     I: Instance<Req, Resp>,
 {
     let leave_by = match warm_up(&mut instances, policy.samples.as_ref(), &control).await {
-        Ok(()) => serve(&consumer, &policy, instances, &control).await,
+        Ok(()) => serve(&*consumer, &policy, instances, &control).await,
         Err(failure) => {
             tracing::error!("warming up failed, the processor ends: {failure}");
             control.fail(failure);
             Instant::now() + LEAVE_LIMIT
         }
+    };
+    // Then the consumer is this task's alone.
+    control.queue_length.forget();
+    let Some(consumer) = Arc::into_inner(consumer) else {
+        return;
     };
     match timeout_at(leave_by, consumer.detach()).await {
         Ok(Ok(())) => {}

@@ -14,7 +14,8 @@ use crate::instance::{Inline, Instance, Make, Remote};
 use crate::policy::ProcessorPolicy;
 use crate::processor::{BatchProcessor, ProcessorTask};
 use crate::run;
-use crate::transport::Source;
+use crate::status::QueueLength;
+use crate::transport::{Consumer as _, Source};
 
 /// A plain closure that holds its thread longer than this is told of `spawn_blocking`.
 const SLOW_CLOSURE: Duration = Duration::from_millis(100);
@@ -258,10 +259,16 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
         S: Source<Req, Resp>,
         I: Instance<Req, Resp>,
     {
-        let consumer = source.attach();
+        let consumer = Arc::new(source.attach());
+        let asked = Arc::downgrade(&consumer);
+        let queue_length = QueueLength::of(move || asked.upgrade().map_or(0, |it| it.queued()));
         // A source that is kept would keep its transport open.
         drop(source);
-        let control = Arc::new(Control::new(policy.batch.clone(), I::HOLDS_TASK));
+        let control = Arc::new(Control::new(
+            policy.batch.clone(),
+            I::HOLDS_TASK,
+            queue_length,
+        ));
         let ended = EndGuard(Arc::clone(&control));
         let for_task = Arc::clone(&control);
         let task = async move {

@@ -1,6 +1,8 @@
 //! What a processor does and has done: counted by its run loop, read through its handle.
 
+use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -14,9 +16,13 @@ use crate::observer::NotRun;
 pub struct ProcessorStatus {
     /// Where it is in its life.
     pub phase: Phase,
-    /// Requests that it has read and not started. It reads one batch ahead; what is queued beyond
-    /// that is with its transport.
+    /// Requests that it has read and not started. It reads one batch ahead; what waits beyond that is
+    /// [`queued`](Self#structfield.queued).
     pub waiting: usize,
+    /// Requests in the transport's queue that no processor has read, where the transport
+    /// [knows](crate::Consumer::queued) without asking anybody: the in-process one does. Over Redis
+    /// always 0: what waits there is told to an [`Observer`](crate::Observer::backlog).
+    pub queued: usize,
     /// How long the longest queued of those that wait has been queued, since it was sent. `None`
     /// when none waits.
     pub oldest: Option<Duration>,
@@ -144,7 +150,7 @@ impl Counts {
         self.succeeded.get() + self.failed.get()
     }
 
-    pub(crate) fn status(&self, phase: Phase) -> ProcessorStatus {
+    pub(crate) fn status(&self, phase: Phase, queued: usize) -> ProcessorStatus {
         let oldest = self.oldest.load(Ordering::Relaxed);
         let oldest = (oldest != NONE).then(|| {
             let age = nanos(self.start.elapsed()).saturating_sub(oldest);
@@ -153,6 +159,7 @@ impl Counts {
         ProcessorStatus {
             phase,
             waiting: self.waiting.get(),
+            queued,
             oldest,
             running: self.running.get(),
             running_batches: self.running_batches.get(),
@@ -169,6 +176,38 @@ impl Counts {
                 given_up: self.given_up.get(),
             },
         }
+    }
+}
+
+/// Asks the consumer of a processor how long its queue is, as long as it is attached.
+#[derive(Default)]
+pub(crate) struct QueueLength(Mutex<Option<Ask>>);
+
+type Ask = Box<dyn Fn() -> usize + Send>;
+
+impl QueueLength {
+    pub(crate) fn of(ask: impl Fn() -> usize + Send + 'static) -> Self {
+        Self(Mutex::new(Some(Box::new(ask))))
+    }
+
+    pub(crate) fn get(&self) -> usize {
+        self.lock().as_ref().map_or(0, |ask| ask())
+    }
+
+    /// Nobody is asked from now on, nor still being asked.
+    pub(crate) fn forget(&self) {
+        let ask = self.lock().take();
+        drop(ask);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Ask>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for QueueLength {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueueLength").finish_non_exhaustive()
     }
 }
 
@@ -193,7 +232,7 @@ mod tests {
             undecodable: 3,
             ..Totals::default()
         };
-        assert_eq!(counts.status(Phase::Running).totals, expected);
+        assert_eq!(counts.status(Phase::Running, 0).totals, expected);
     }
 
     #[tokio::test(start_paused = true)]
@@ -204,8 +243,8 @@ mod tests {
         let counts = Counts::new();
         counts.note_waiting(1, Some(sent));
         tokio::time::advance(BEFORE).await;
-        assert_eq!(counts.status(Phase::Running).oldest, Some(BEFORE * 2));
+        assert_eq!(counts.status(Phase::Running, 0).oldest, Some(BEFORE * 2));
         counts.note_waiting(0, None);
-        assert_eq!(counts.status(Phase::Running).oldest, None);
+        assert_eq!(counts.status(Phase::Running, 0).oldest, None);
     }
 }

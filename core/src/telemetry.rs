@@ -58,6 +58,10 @@
 //! a process has several, give each a name of its own. Those of Redis are of the whole stream, set by
 //! every processor three times in a lease: take the highest, not the sum.
 //!
+//! Names that stand for what this version does not have: `batch_weight`, `queue_weight`,
+//! `padding_items_total`, `active_keys`, `slo_misses_total`, `controller_batch_size`,
+//! `controller_wait_seconds`. Nothing else will ever be counted under them.
+//!
 //! # How requests end
 //!
 //! | `outcome` | counted by the observer of the | when |

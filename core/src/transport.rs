@@ -131,7 +131,8 @@ pub trait Consumer<Req, Resp>: Send + Sync + 'static {
     }
 
     /// How many requests wait that no processor has read, as far as this is known without asking a
-    /// server; must be cheap. Told to an [`Observer`](crate::Observer).
+    /// server; must be cheap. Told by [`BatchProcessor::status`](crate::BatchProcessor::status) and
+    /// to an [`Observer`](crate::Observer).
     ///
     /// The default, for a transport that does not know, is 0.
     fn queued(&self) -> usize {

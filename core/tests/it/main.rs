@@ -1,8 +1,13 @@
 //! What the crate's features promise, on the in-process transport.
 
 #[cfg(feature = "metrics")]
+mod book;
+#[cfg(feature = "metrics")]
+mod flushes;
+#[cfg(feature = "metrics")]
 mod metrics;
 #[cfg(feature = "metrics")]
 mod names;
+mod status;
 #[cfg(feature = "tower")]
 mod tower;

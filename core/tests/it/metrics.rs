@@ -5,89 +5,20 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamic_batcher::telemetry::{METRICS, Metrics, MetricsConfig};
+use dynamic_batcher::telemetry::{METRICS, MetricsConfig};
 use dynamic_batcher::{
     Backlog, BatchPolicy, BatchProcessor, Batcher, ErrorKind, Observer as _, OnBatchError,
     SendOptions, WhenIdle,
 };
 use dynamic_batcher_memory::{MemoryConfig, MemoryTransport};
-use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+use metrics_util::debugging::DebugValue;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
+use crate::book::{Book, gauge, values};
+
 const TWO: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 const FOUR: NonZeroUsize = NonZeroUsize::new(4).unwrap();
-
-/// Metrics of the batcher `test`, and what they have come to since the last look.
-struct Book {
-    metrics: Metrics,
-    snapshotter: Snapshotter,
-}
-
-impl Book {
-    fn new() -> Self {
-        Self::with_config(MetricsConfig::default())
-    }
-
-    fn with_config(config: MetricsConfig) -> Self {
-        let recorder = DebuggingRecorder::new();
-        let metrics =
-            metrics::with_local_recorder(&recorder, || Metrics::with_config("test", config));
-        Self {
-            metrics,
-            snapshotter: recorder.snapshotter(),
-        }
-    }
-
-    /// By name without the prefix, and the value of the label beside `batcher`: `name{value}`.
-    fn look(&self) -> BTreeMap<String, DebugValue> {
-        let all = self.snapshotter.snapshot().into_vec().into_iter();
-        all.map(|(key, _, _, value)| {
-            let key = key.key();
-            let name = key.name().strip_prefix("dynamic_batcher_").expect("prefix");
-            let labels: Vec<_> = key.labels().collect();
-            assert_eq!((labels[0].key(), labels[0].value()), ("batcher", "test"));
-            let name = match labels.get(1) {
-                Some(label) => format!("{name}{{{}}}", label.value()),
-                None => name.to_owned(),
-            };
-            (name, value)
-        })
-        .collect()
-    }
-
-    /// The counters that are not zero.
-    fn counters(&self, family: &str) -> BTreeMap<String, u64> {
-        let all = self.look().into_iter();
-        all.filter_map(|(name, value)| match value {
-            DebugValue::Counter(count) if count > 0 && name.starts_with(family) => {
-                Some((name, count))
-            }
-            _ => None,
-        })
-        .collect()
-    }
-
-    fn assert_requests<const N: usize>(&self, expected: [(&str, u64); N]) {
-        let expected =
-            expected.map(|(outcome, count)| (format!("requests_total{{{outcome}}}"), count));
-        assert_eq!(self.counters("requests_total"), BTreeMap::from(expected));
-    }
-}
-
-fn values(looked: &BTreeMap<String, DebugValue>, name: &str) -> Vec<f64> {
-    match &looked[name] {
-        DebugValue::Histogram(values) => values.iter().map(|value| value.0).collect(),
-        other => panic!("{name} is no histogram: {other:?}"),
-    }
-}
-
-fn gauge(looked: &BTreeMap<String, DebugValue>, name: &str) -> f64 {
-    match &looked[name] {
-        DebugValue::Gauge(value) => value.0,
-        other => panic!("{name} is no gauge: {other:?}"),
-    }
-}
 
 fn policy(book: &Book) -> BatchPolicy {
     BatchPolicy::default()
@@ -179,32 +110,6 @@ async fn a_batch_is_counted_and_timed() {
     assert_eq!(count("flush_total{window}"), 1);
     assert_eq!(count("batches_total{ok}"), 1);
     assert_eq!(count("requests_total{ok}"), 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn each_reason_to_close_a_batch_is_counted() {
-    let book = Book::new();
-    let gate = Arc::new(Semaphore::new(0));
-    let (batcher, processor) = start(&book, 100, gated(&gate));
-    let first = tokio::spawn({
-        let batcher = batcher.clone();
-        async move { batcher.send(1).await }
-    });
-    sleep(Duration::from_millis(1)).await;
-    // While it runs four more come, and two for which the drain is the reason.
-    let others = tokio::spawn(async move { batcher.send_many((0..6).collect()).await });
-    sleep(Duration::from_millis(1)).await;
-    gate.add_permits(2);
-    sleep(Duration::from_millis(1)).await;
-    let drained = tokio::spawn(async move { processor.drain(Duration::from_secs(5)).await });
-    sleep(Duration::from_millis(1)).await;
-    gate.add_permits(10);
-    first.await.expect("no panic").expect("answered");
-    others.await.expect("no panic");
-    drained.await.expect("no panic").expect("in time");
-    let flushes = book.counters("flush_total");
-    assert_eq!(flushes["flush_total{full}"], 1, "{flushes:?}");
-    assert!(flushes["flush_total{idle}"] >= 1, "{flushes:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -258,3 +258,39 @@ async fn deadlines_of_every_length_are_kept_side_by_side() {
         send.await.unwrap();
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_processors_status_tells_what_no_processor_has_read() {
+    let transport = MemoryTransport::<u8, u8>::default();
+    let batcher = Batcher::new(transport.clone());
+    let policy = BatchPolicy::default()
+        .batch_size(NonZeroUsize::MIN)
+        .when_idle(WhenIdle::Run);
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let opened = Arc::clone(&gate);
+    let handler = move |batch: Vec<u8>| {
+        let gate = Arc::clone(&opened);
+        async move {
+            gate.acquire().await.expect("it is not closed").forget();
+            batch
+        }
+    };
+    let processor = BatchProcessor::spawn(transport, policy, handler);
+    let call = tokio::spawn(async move { batcher.send_many((0..10).collect()).await });
+    let status = within(async {
+        loop {
+            let status = processor.status();
+            if status.running + status.waiting + status.queued == 10 && status.running == 1 {
+                return status;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let status = status.await;
+    // One batch is read ahead.
+    assert_eq!((status.waiting, status.queued), (1, 8));
+    gate.add_permits(10);
+    let answers = within(call).await.expect("no panic");
+    assert!(answers.iter().all(Result::is_ok));
+    assert_eq!(processor.status().queued, 0);
+}
