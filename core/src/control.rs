@@ -217,17 +217,11 @@ impl Control {
     }
 }
 
-/// Says that the processor has ended, however its future ends: finished, dropped or panicked.
+/// Says that the processor has ended, however its future ends: finished or dropped.
 pub(crate) struct EndGuard(pub(crate) Arc<Control>);
 
 impl Drop for EndGuard {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.fail(Error::new(
-                ErrorKind::Panic,
-                "the processor's own task panicked",
-            ));
-        }
         self.0.enter(Phase::Ended);
     }
 }

@@ -1,6 +1,7 @@
 //! What runs batches: on the processor's own task, on a task, or on a thread of its own.
 
 use std::any::Any;
+use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -24,10 +25,11 @@ pub(crate) trait Instance<Req, Resp>: Send + 'static {
         context: &BatchContext,
     ) -> impl Future<Output = Outcome<Resp>> + Send;
 
-    /// At the start, and after a `run` that was not awaited to its end: waits until a batch can run.
+    /// At the start, after a `run` that was not awaited to its end, and while it is not usable: waits
+    /// until a batch can run, or it is known that none ever will.
     fn recover(&mut self) -> impl Future<Output = ()> + Send;
 
-    /// Whether another batch can run here.
+    /// Whether another batch can run here now.
     fn is_usable(&self) -> bool;
 }
 
@@ -36,7 +38,7 @@ pub(crate) type Make<H> = Arc<Mutex<dyn FnMut(usize) -> H + Send>>;
 
 /// A handler with the means to make it: at the start, and a new one when it has panicked.
 struct Renewable<H> {
-    /// `None` until it is made, and when making it panicked.
+    /// `None` until it is made, when it has panicked, and when making it panicked.
     handler: Option<H>,
     make: Option<Make<H>>,
     index: usize,
@@ -63,7 +65,7 @@ impl<H> Renewable<H> {
         self.handler.is_some()
     }
 
-    /// Runs one batch and, if the handler panicked, makes another handler for the next.
+    /// Runs one batch. A handler that has panicked is let go, if another can be made.
     async fn run<Req, Resp>(&mut self, batch: Vec<Req>, context: &BatchContext) -> Outcome<Resp>
     where
         Req: Send,
@@ -78,25 +80,20 @@ impl<H> Renewable<H> {
         match run.catch_unwind().await {
             Ok(outcome) => outcome,
             Err(panic) => {
-                self.renew().await;
+                // Before another is made: there may be room for one, in a device or for a lock.
+                if self.make.is_some() {
+                    let_go(self.handler.take());
+                }
                 Outcome::failed(panicked(&*panic))
             }
         }
     }
 
-    /// Makes the handler where there is none: at the start, or when the making was given up.
+    /// Makes the handler where there is none: at the start, and after a panic.
     async fn ensure_made(&mut self) {
-        if !self.is_made() {
-            self.renew().await;
-        }
-    }
-
-    async fn renew(&mut self) {
-        let Some(make) = &self.make else {
+        let (None, Some(make)) = (&self.handler, &self.make) else {
             return;
         };
-        // Before another is made: there may be room for one, in a device or for a lock.
-        let_go(self.handler.take());
         // Awaited, not blocked on: others make theirs meanwhile, and the runtime's threads go on.
         let mut make = make.lock().await;
         let made = catch(|| make(self.index));
@@ -148,21 +145,32 @@ struct Job<Req, Resp> {
     span: Span,
     /// Ends when the outcome is no longer wanted.
     unwanted: oneshot::Receiver<()>,
-    answer: oneshot::Sender<Outcome<Resp>>,
+    answer: oneshot::Sender<Done<Resp>>,
 }
+
+/// What became of a [`Job`].
+struct Done<Resp> {
+    outcome: Outcome<Resp>,
+    /// Where the handler has panicked: until another is made.
+    making: Option<Making>,
+}
+
+/// Ends, with an error, when a handler has been made, or could not be.
+type Making = oneshot::Receiver<Infallible>;
 
 /// Runs batches on a task or a thread of its own, one at a time.
 pub(crate) struct Remote<Req, Resp> {
     jobs: mpsc::Sender<Job<Req, Resp>>,
-    /// What it is at: how to give it up, and how it ends. At first, making its handler.
-    running: Option<(oneshot::Sender<()>, oneshot::Receiver<Outcome<Resp>>)>,
+    /// The batch that it is at: how to give it up, and how it ends.
+    running: Option<(oneshot::Sender<()>, oneshot::Receiver<Done<Resp>>)>,
+    making: Option<Making>,
 }
 
 /// The far side of a [`Remote`].
 struct Worker<Req, Resp> {
     jobs: mpsc::Receiver<Job<Req, Resp>>,
     /// Dropped once the handler is made.
-    starting: oneshot::Sender<Outcome<Resp>>,
+    starting: oneshot::Sender<Infallible>,
 }
 
 impl<Req: Send + 'static, Resp: Send + 'static> Remote<Req, Resp> {
@@ -196,11 +204,11 @@ impl<Req: Send + 'static, Resp: Send + 'static> Remote<Req, Resp> {
 
     fn pair() -> (Self, Worker<Req, Resp>) {
         let (jobs, inbox) = mpsc::channel(1);
-        let (keep, _) = oneshot::channel();
         let (starting, started) = oneshot::channel();
         let remote = Self {
             jobs,
-            running: Some((keep, started)),
+            running: None,
+            making: Some(started),
         };
         let worker = Worker {
             jobs: inbox,
@@ -213,27 +221,27 @@ impl<Req: Send + 'static, Resp: Send + 'static> Remote<Req, Resp> {
 impl<Req: Send + 'static, Resp: Send + 'static> Worker<Req, Resp> {
     async fn run_task<H: Handler<Req, Resp>>(self, mut handler: Renewable<H>) {
         let Self { mut jobs, starting } = self;
-        handler.ensure_made().await;
-        close_unless(handler.is_made(), &mut jobs);
-        drop(starting);
-        while let Some(job) = jobs.recv().await {
+        let mut making = Some(starting);
+        loop {
+            if let Some(making) = making.take() {
+                handler.ensure_made().await;
+                close_unless(handler.is_made(), &mut jobs);
+                drop(making);
+            }
+            let Some(job) = jobs.recv().await else {
+                return;
+            };
             let outcome = {
                 let run = handler.run(job.batch, &job.context);
                 let run = std::pin::pin!(run.instrument(job.span));
                 // `unwanted` ends with an error when its other half is dropped: both mean it. Asked
                 // first: what was given up on its way here does not start.
                 match select(job.unwanted, run).await {
-                    Either::Left(_) => None,
-                    Either::Right((outcome, _)) => Some(outcome),
+                    Either::Left(_) => Outcome::failed(instance_gone()),
+                    Either::Right((outcome, _)) => outcome,
                 }
             };
-            // It was given up while the next handler waited to be made.
-            if outcome.is_none() {
-                handler.ensure_made().await;
-            }
-            close_unless(handler.is_made(), &mut jobs);
-            // Nobody may be waiting any more.
-            let _ = (job.answer).send(outcome.unwrap_or_else(|| Outcome::failed(instance_gone())));
+            making = answer(job.answer, outcome, handler.is_made());
         }
     }
 
@@ -243,15 +251,21 @@ impl<Req: Send + 'static, Resp: Send + 'static> Worker<Req, Resp> {
         R: IntoOutcome<Resp, Now>,
     {
         let Self { mut jobs, starting } = self;
-        let make = || {
-            catch(&make)
-                .inspect_err(|error| out_of_service(index, error))
-                .ok()
-        };
-        let mut made = make();
-        close_unless(made.is_some(), &mut jobs);
-        drop(starting);
-        while let (Some(function), Some(mut job)) = (&mut made, jobs.blocking_recv()) {
+        let mut making = Some(starting);
+        let mut made = None;
+        loop {
+            if let Some(making) = making.take() {
+                // Before another is made: there may be room for one, in a device or for a lock.
+                let_go(made.take());
+                made = catch(&make)
+                    .inspect_err(|error| out_of_service(index, error))
+                    .ok();
+                close_unless(made.is_some(), &mut jobs);
+                drop(making);
+            }
+            let (Some(function), Some(mut job)) = (&mut made, jobs.blocking_recv()) else {
+                return;
+            };
             // It was given up on its way here.
             if job.unwanted.try_recv() != Err(TryRecvError::Empty) {
                 continue;
@@ -260,18 +274,37 @@ impl<Req: Send + 'static, Resp: Send + 'static> Worker<Req, Resp> {
             let span = job.span;
             let run = catch(|| span.in_scope(|| function(job.batch).into_outcome().now_or_never()));
             drop(span);
-            let outcome =
-                run.map(|outcome| outcome.unwrap_or_else(|| Outcome::failed(instance_gone())));
-            let outcome = outcome.unwrap_or_else(|panicked| {
-                let_go(made.take());
-                made = make();
-                Outcome::failed(panicked)
-            });
-            close_unless(made.is_some(), &mut jobs);
-            // Nobody may be waiting any more.
-            let _ = job.answer.send(outcome);
+            let stands = run.is_ok();
+            let outcome = match run {
+                Ok(outcome) => outcome.unwrap_or_else(|| Outcome::failed(instance_gone())),
+                Err(panicked) => Outcome::failed(panicked),
+            };
+            making = answer(job.answer, outcome, stands);
         }
     }
+}
+
+/// Says what became of a job. Where the handler does not stand any more, this comes before another is
+/// made: the callers need not wait for that.
+fn answer<Resp>(
+    to: oneshot::Sender<Done<Resp>>,
+    outcome: Outcome<Resp>,
+    stands: bool,
+) -> Option<oneshot::Sender<Infallible>> {
+    let (making, made) = match stands {
+        true => (None, None),
+        false => {
+            let (making, made) = oneshot::channel();
+            (Some(making), Some(made))
+        }
+    };
+    let done = Done {
+        outcome,
+        making: made,
+    };
+    // Nobody may be waiting any more.
+    let _ = to.send(done);
+    making
 }
 
 impl<Req: Send + 'static, Resp: Send + 'static> Instance<Req, Resp> for Remote<Req, Resp> {
@@ -279,7 +312,7 @@ impl<Req: Send + 'static, Resp: Send + 'static> Instance<Req, Resp> for Remote<R
 
     async fn run(&mut self, batch: Vec<Req>, context: &BatchContext) -> Outcome<Resp> {
         let (keep, unwanted) = oneshot::channel();
-        let (answer, outcome) = oneshot::channel();
+        let (answer, done) = oneshot::channel();
         let job = Job {
             batch,
             context: context.clone(),
@@ -291,27 +324,35 @@ impl<Req: Send + 'static, Resp: Send + 'static> Instance<Req, Resp> for Remote<R
         if self.jobs.try_send(job).is_err() {
             return Outcome::failed(instance_gone());
         }
-        let (_, outcome) = self.running.insert((keep, outcome));
-        let outcome = outcome.await;
+        let (_, done) = self.running.insert((keep, done));
+        let done = done.await;
         self.running = None;
-        outcome.unwrap_or_else(|_| Outcome::failed(instance_gone()))
+        let Ok(Done { outcome, making }) = done else {
+            return Outcome::failed(instance_gone());
+        };
+        self.making = making;
+        outcome
     }
 
     async fn recover(&mut self) {
-        if let Some((keep, outcome)) = self.running.take() {
+        if let Some((keep, done)) = self.running.take() {
             drop(keep);
-            // Too late to be of use; what counts is that it has ended.
-            let _ = outcome.await;
+            // Its outcome is too late to be of use; what counts is that it has ended.
+            self.making = done.await.ok().and_then(|done| done.making);
+        }
+        if let Some(making) = &mut self.making {
+            let _ = making.await;
+            self.making = None;
         }
     }
 
     fn is_usable(&self) -> bool {
-        !self.jobs.is_closed()
+        self.making.is_none() && !self.jobs.is_closed()
     }
 }
 
-/// Takes no more batches when none can run. To be called before an answer is sent: then no batch
-/// is sent here to be lost.
+/// Takes no more batches when none can run. To be called before it is said that the making is over:
+/// then no batch is sent here to be lost.
 fn close_unless<T>(usable: bool, jobs: &mut mpsc::Receiver<T>) {
     if !usable {
         jobs.close();

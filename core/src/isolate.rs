@@ -62,10 +62,13 @@ where
     let mut reruns = 0;
     let mut cut_short = false;
     // Where no other run can follow, what is left keeps the error that it has.
-    while !cut_short && instance.is_usable() {
-        let Some(part) = search.next_part() else {
+    while !cut_short && let Some(part) = search.next_part() {
+        if !instance.is_usable() {
+            instance.recover().await;
+        }
+        if !instance.is_usable() {
             break;
-        };
+        }
         let part_context = context.part(part.range.clone());
         if part_context.is_expired(Instant::now()) {
             continue;

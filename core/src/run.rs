@@ -124,7 +124,7 @@ where
                 let Attended {
                     instance,
                     batch,
-                    cut_short,
+                    recovers,
                 } = attended;
                 if let Some((batch, span)) = batch {
                     let ended = batch.context.started() + batch.took;
@@ -134,7 +134,7 @@ where
                     let timed = books.observer().map(|it| (Arc::clone(it), ended));
                     replies.insert(reply(consumer, Some(info), answers, timed, span));
                 }
-                if cut_short {
+                if recovers {
                     running.insert(attend(instance, run_policy, None));
                 } else if instance.is_usable() {
                     idle.push(instance);
@@ -362,8 +362,9 @@ struct Attended<I, Resp, T> {
     instance: I,
     /// What it has run, and the span of that.
     batch: Option<(RunBatch<Resp, T>, Span)>,
-    /// The batch was given up while it ran: the instance has to recover first.
-    cut_short: bool,
+    /// The instance has to recover first: the batch was given up while it ran, or the handler has
+    /// panicked. Its callers do not wait for that.
+    recovers: bool,
 }
 
 /// Runs a batch on an instance; without one, waits until the instance can run any.
@@ -387,11 +388,11 @@ where
         return Attended {
             instance,
             batch: None,
-            cut_short: false,
+            recovers: false,
         };
     };
     let ran = isolate::run(&mut instance, policy, requests, &context, &span).await;
-    let cut_short = ran.cut_short;
+    let recovers = ran.cut_short || !instance.is_usable();
     let batch = RunBatch {
         tickets,
         took: context.started().elapsed(),
@@ -400,7 +401,7 @@ where
         ran,
     };
     Attended {
-        cut_short,
+        recovers,
         instance,
         batch: Some((batch, span)),
     }

@@ -1,14 +1,17 @@
 //! The ways to start a processor.
 
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::control::{Control, EndGuard};
+use crate::error::{Error, ErrorKind, panic_text};
 use crate::handler::{BatchContext, Handler, IntoOutcome, Now, Outcome};
 use crate::instance::{Inline, Instance, Make, Remote};
 use crate::policy::ProcessorPolicy;
@@ -272,8 +275,14 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
         let ended = EndGuard(Arc::clone(&control));
         let for_task = Arc::clone(&control);
         let task = async move {
-            let _ended = ended;
-            run::run(consumer, policy, make_instances(), for_task).await;
+            let EndGuard(control) = &ended;
+            let run = async move { run::run(consumer, policy, make_instances(), for_task).await };
+            // Nothing of it is used after a panic.
+            if let Err(panic) = AssertUnwindSafe(run).catch_unwind().await {
+                let text = format!("the processor's own task panicked: {}", panic_text(&*panic));
+                control.fail(Error::new(ErrorKind::Panic, text));
+                resume_unwind(panic);
+            }
         };
         let processor = Self::new(control);
         (processor, ProcessorTask(Box::pin(task)))

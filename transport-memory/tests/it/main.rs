@@ -294,3 +294,40 @@ async fn a_processors_status_tells_what_no_processor_has_read() {
     assert!(answers.iter().all(Result::is_ok));
     assert_eq!(processor.status().queued, 0);
 }
+
+/// One that keeps no time, on which the processor's first timer panics.
+#[test]
+fn a_processor_whose_own_task_panics_says_so_at_its_end() {
+    let transport = MemoryTransport::<u8, u8>::default();
+    let policy = BatchPolicy::default().when_idle(WhenIdle::Wait);
+    let (processor, task) = BatchProcessor::pair(transport.clone(), policy, |batch: Vec<u8>| batch);
+    let batcher = Batcher::new(transport);
+    let timed = Builder::new_current_thread().enable_all().build().unwrap();
+    let call = timed.spawn(async move { batcher.send(1).await });
+    timed.block_on(tokio::task::yield_now());
+
+    let timeless = Builder::new_current_thread().build().unwrap();
+    let task = timeless.spawn(task);
+    assert!(timeless.block_on(task).unwrap_err().is_panic());
+    let error = timed.block_on(within(processor.ended())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Panic, "{error}");
+    let error = timed.block_on(within(call)).unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+}
+
+/// A thread that panics for another reason, and drops the processor's task with its runtime.
+#[test]
+fn a_processor_that_goes_with_its_runtime_has_not_panicked() {
+    let transport = MemoryTransport::<u8, u8>::default();
+    let policy = BatchPolicy::default();
+    let (processor, task) = BatchProcessor::pair(transport, policy, |batch: Vec<u8>| batch);
+    let main = std::thread::spawn(move || {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.spawn(task);
+        runtime.block_on(tokio::task::yield_now());
+        panic!("main has panicked");
+    });
+    main.join().unwrap_err();
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(within(processor.ended())).unwrap();
+}
