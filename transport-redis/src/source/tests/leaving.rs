@@ -49,3 +49,25 @@ async fn what_a_read_still_gets_while_it_is_closed_is_given_back_before_the_cons
     ];
     assert_eq!(sent_words, expected);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_fails_is_made_up_for_and_counts_no_delivery() {
+    let mut processor = Processor::start().await;
+    let held = processor.reads(&["1-0"]).await;
+    let inbox = Arc::clone(&processor.consumer.inbox);
+    let releasing = tokio::spawn(async move {
+        let consumer = RedisConsumer { inbox };
+        let released = consumer.release(held).await;
+        // Its tasks are the processor's.
+        std::mem::forget(consumer);
+        released
+    });
+    let expected = ["EVAL give_back 2 request again group me 3000 1-0 0"];
+    let give_back = processor.next("EVAL give_back").await;
+    assert_eq!(give_back.lines(), expected);
+    drop(give_back);
+    let error = releasing.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
+    let again = processor.next("EVAL give_back").await;
+    assert_eq!(again.lines(), expected);
+}
