@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-use dynamic_batcher::Result;
+use dynamic_batcher::{Error, Result};
 use tokio::time::Instant;
 
 use crate::client::Client;
@@ -32,6 +32,8 @@ pub(crate) enum Admitted {
     NoMemory(String),
     /// It does not know the script any more.
     Unknown,
+    /// It has added none, for a reason that passes.
+    NotNow(Error),
 }
 
 impl Admit {
@@ -70,6 +72,7 @@ impl Admit {
             Value::Refused(refusal) if refusal.is_out_of_memory() => {
                 Ok(Admitted::NoMemory(format!("{refusal}")))
             }
+            Value::Refused(refusal) if refusal.passes() => Ok(Admitted::NotNow(refusal.into())),
             reply => {
                 let ids = reply.list()?.into_iter();
                 let ids = ids.map(|id| StreamId::parse(&id.text()?));

@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dynamic_batcher::{CallMeta, Error, ErrorKind, Reply, Result};
@@ -15,6 +15,7 @@ use crate::admit::Admit;
 use crate::client::Client;
 use crate::commands;
 use crate::config::RedisConfig;
+use crate::entry::StreamId;
 use crate::keys::Keys;
 use crate::outstanding::{Expired, Outstanding};
 use crate::replies::Answers;
@@ -57,6 +58,7 @@ impl Caller {
             group: config.stream_group_processor.clone(),
             reply_stream: reply_stream.clone(),
             delay: config.delay,
+            routed: Mutex::new(StreamId::MIN),
         });
         let tasks = [
             runtime.spawn(submitter.run(inbox)),

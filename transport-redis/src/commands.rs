@@ -127,12 +127,10 @@ pub(crate) fn expire(key: &str, after: Duration) -> Command {
     Command::new("EXPIRE").arg(key).number(after.as_secs())
 }
 
-pub(crate) fn range(stream: &str, from: StreamId) -> Command {
-    Command::new("XRANGE").arg(stream).number(from).arg("+")
-}
-
-pub(crate) fn range_of(stream: &str, from: StreamId, count: usize) -> Command {
-    range(stream, from).arg("COUNT").number(signed(count))
+/// Entries from `from` on, at most `count`.
+pub(crate) fn range(stream: &str, from: StreamId, count: usize) -> Command {
+    let range = Command::new("XRANGE").arg(stream).number(from).arg("+");
+    range.arg("COUNT").number(signed(count))
 }
 
 pub(crate) fn length(stream: &str) -> Command {

@@ -104,7 +104,7 @@ impl DeadLetters {
             Some(after) => id(after)?.next(),
             None => StreamId::MIN,
         };
-        let list = commands::range_of(&self.0.keys().dead(), from, count.get());
+        let list = commands::range(&self.0.keys().dead(), from, count.get());
         let letters = Entry::all(self.one(list).await?)?;
         Ok(letters.into_iter().map(DeadLetter::read).collect())
     }

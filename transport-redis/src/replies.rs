@@ -2,13 +2,13 @@
 //! string key named like the request's id, which a Python processor sets.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dynamic_batcher::{Backoff, Error, ErrorKind, Reply, Result};
 use tokio::time::{Instant, sleep};
 
-use crate::client::{Client, Dedicated};
+use crate::client::{Client, Dedicated, send_accepted};
 use crate::commands::{self, REPLY_STREAM_EXPIRY};
 use crate::entry::{Entry, StreamId};
 use crate::outstanding::Outstanding;
@@ -42,6 +42,8 @@ pub(crate) struct Answers {
     pub(crate) reply_stream: String,
     /// The shortest interval at which keys are looked at.
     pub(crate) delay: Duration,
+    /// The last entry of the reply stream that has been routed, by whoever reads there.
+    pub(crate) routed: Mutex<StreamId>,
 }
 
 impl Answers {
@@ -121,10 +123,21 @@ impl Answers {
             let replies = reply::parse(fields);
             let count = replies.len();
             let ended = self.outstanding.end_all(replies);
-            self.dropped(count - ended);
-            self.outstanding.drained(count);
+            if self.is_new(id) {
+                self.dropped(count - ended);
+                self.outstanding.drained(count);
+            }
         }
         last
+    }
+
+    /// Whether an entry had not been routed before: a connection that is made anew, and the look for
+    /// what is lost, read it a second time.
+    fn is_new(&self, id: StreamId) -> bool {
+        let mut routed = self.routed.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = id > *routed;
+        *routed = id.max(*routed);
+        is_new
     }
 
     /// Tells of answers that nobody waited for any more.
@@ -226,6 +239,25 @@ impl Answers {
         Ok(true)
     }
 
+    /// Ends the calls whose answers are on the reply stream, and trims these: its reader may be late, or
+    /// have no connection.
+    async fn route_unread(&self) -> Result<()> {
+        loop {
+            let unread = commands::range(&self.reply_stream, StreamId::MIN, ENTRIES);
+            let replies = self.client.send(&[unread]).await?;
+            let entries = Entry::all(replies.into_iter().next().unwrap_or(Value::Nil))?;
+            let may_be_more = entries.len() == ENTRIES;
+            let Some(last) = self.route(entries) else {
+                return Ok(());
+            };
+            let trim = commands::trim_before(&self.reply_stream, last.next());
+            send_accepted(&*self.client, &[trim]).await?;
+            if !may_be_more {
+                return Ok(());
+            }
+        }
+    }
+
     /// Ends the calls of those requests that are nowhere: in this order, so that no answer is
     /// overlooked: neither on the stream nor pending, no reply, no response key.
     async fn find_lost(&self, requests: &[(u64, StreamId)]) -> Result<()> {
@@ -242,11 +274,7 @@ impl Answers {
         if missing.is_empty() {
             return Ok(());
         }
-        let unread = commands::range(&self.reply_stream, StreamId::MIN);
-        let replies = self.client.send(&[unread]).await?;
-        self.route(Entry::all(
-            replies.into_iter().next().unwrap_or(Value::Nil),
-        )?);
+        self.route_unread().await?;
         let missing: Vec<_> = requests
             .iter()
             .filter(|(_, id)| missing.contains(id))

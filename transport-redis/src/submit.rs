@@ -69,6 +69,8 @@ pub(crate) struct Submitter {
 /// What became of a pipeline.
 #[derive(Default)]
 struct Sent {
+    /// Nothing: nobody waits any more for what was in it.
+    nothing: bool,
     /// The requests that are to be sent again, and why.
     again: Vec<Request>,
     why: Option<Again>,
@@ -113,11 +115,13 @@ impl Submitter {
             tokio::select! {
                 biased;
                 Some(sent) = sending.next(), if !sending.is_empty() => {
-                    let Sent { again, why, delete: left } = sent;
+                    let Sent { nothing, again, why, delete: left } = sent;
                     delete.extend(left);
                     line.put_back(again);
                     full = matches!(why, Some(Again::Full(_)));
                     match why {
+                        // That says nothing of the server.
+                        None if nothing => {}
                         None => {
                             backoff.reset();
                             failing = None;
@@ -187,7 +191,10 @@ impl Submitter {
     async fn send(&self, mut requests: Vec<Request>, delete: Vec<StreamId>) -> Sent {
         self.outstanding
             .retain_waiting(&mut requests, |request| request.idem);
-        let mut sent = Sent::default();
+        let mut sent = Sent {
+            nothing: requests.is_empty() && delete.is_empty(),
+            ..Sent::default()
+        };
         let (added, deleted) = join(self.add(&requests), self.delete(&delete)).await;
         match deleted {
             Ok(()) => {}
@@ -211,6 +218,10 @@ impl Submitter {
             Ok(Admitted::Unknown) => {
                 sent.again = requests;
                 sent.why = Some(Again::AtOnce);
+            }
+            Ok(Admitted::NotNow(error)) => {
+                sent.again = requests;
+                sent.why = Some(Again::Failed(error));
             }
             Err(error) if error.kind() == ErrorKind::Connection => {
                 requests

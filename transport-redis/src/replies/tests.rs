@@ -1,10 +1,13 @@
 //! Answers from either place, read twice, lost, or nowhere: one reply at a time.
 
-use dynamic_batcher::CallMeta;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use dynamic_batcher::{CallMeta, Observer};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::*;
+use crate::client::observed::ObservedClient;
 use crate::client::scripted::{Line, Scripted, Sent, entry, list, refused, text, texts};
 use crate::outstanding::Outcome;
 
@@ -12,6 +15,10 @@ const DELAY: Duration = Duration::from_millis(10);
 
 fn answers() -> (Arc<Answers>, Line) {
     let (client, line) = Scripted::line();
+    (answers_over(client), line)
+}
+
+fn answers_over(client: Arc<dyn Client>) -> Arc<Answers> {
     let answers = Answers {
         client,
         outstanding: Arc::new(Outstanding::new(100)),
@@ -19,8 +26,9 @@ fn answers() -> (Arc<Answers>, Line) {
         group: "group".into(),
         reply_stream: "reply".into(),
         delay: DELAY,
+        routed: Mutex::new(StreamId::MIN),
     };
-    (Arc::new(answers), line)
+    Arc::new(answers)
 }
 
 /// A call whose entry is on the stream.
@@ -197,7 +205,7 @@ async fn a_request_is_lost_when_it_is_nowhere_in_the_order_that_overlooks_nothin
     let (_answers, mut line, mut call, find) = thorough_look().await;
     find.answer([texts(["1-0"])]);
     let unread = line.next().await;
-    assert_eq!(unread.lines(), ["XRANGE reply 0-0 +"]);
+    assert_eq!(unread.lines(), ["XRANGE reply 0-0 + COUNT 1000"]);
     assert!(call.try_recv().is_err());
     unread.answer([Value::Nil]);
     let key = line.next().await;
@@ -235,6 +243,8 @@ async fn an_answer_that_comes_in_the_last_moment_is_found_in_either_place() {
     let unread = line.next().await;
     unread.answer([list([entry("5-0", &["1", "+1"])])]);
     assert_eq!(value(call).await, "1");
+    let trim = line.next().await;
+    assert_eq!(trim.lines(), ["XTRIM reply MINID 5-1"]);
 
     let (_answers, mut line, call, find) = thorough_look().await;
     find.answer([texts(["1-0"])]);
@@ -285,4 +295,50 @@ async fn what_is_there_or_cannot_be_looked_for_is_not_lost() {
         assert_eq!(again.lines(), ["MGET request 1-0"], "{case}");
         assert!(call.try_recv().is_err(), "{case}");
     }
+}
+
+/// Its reader has no connection.
+#[tokio::test(start_paused = true)]
+async fn many_answers_that_nobody_has_read_are_taken_in_parts_and_trimmed() {
+    let (_answers, mut line, call, find) = thorough_look().await;
+    find.answer([texts(["1-0"])]);
+    let unread = line.next().await;
+    let others = (1..=ENTRIES).map(|seq| entry(&format!("5-{seq}"), &["99", "+1"]));
+    unread.answer([Value::List(others.collect())]);
+    let trim = line.next().await;
+    assert_eq!(trim.lines(), ["XTRIM reply MINID 5-1001"]);
+    trim.answer([Value::Int(1_000)]);
+    let unread = line.next().await;
+    assert_eq!(unread.lines(), ["XRANGE reply 0-0 + COUNT 1000"]);
+    unread.answer([list([entry("6-0", &["1", "+1"])])]);
+    assert_eq!(value(call).await, "1");
+}
+
+#[derive(Clone, Default)]
+struct Dropped(Arc<AtomicUsize>);
+
+impl Observer for Dropped {
+    fn duplicates_dropped(&self, answers: usize) {
+        self.0.fetch_add(answers, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_read_a_second_time_is_no_duplicate() {
+    let (client, mut line) = Scripted::line();
+    let dropped = Dropped::default();
+    let answers = answers_over(Arc::new(ObservedClient::new(client, dropped.clone())));
+    let calls = ["1-0", "1-1"].map(|id| call(&answers, id));
+    tokio::spawn(Arc::clone(&answers).read_stream());
+    let read = reads_anew(&mut line).await;
+    read.answer([found([entry("5-0", &["1", "+1"])])]);
+    drop(reads_after(&mut line, "5-0").await);
+    let read = reads_anew(&mut line).await;
+    // The same entry, and an answer to the same request from another processor.
+    let entries = [("5-0", "1"), ("5-1", "1"), ("5-2", "2")];
+    read.answer([found(entries.map(|(id, idem)| entry(id, &[idem, "+1"])))]);
+    for call in calls {
+        assert_eq!(value(call).await, "1");
+    }
+    assert_eq!(dropped.0.load(Ordering::Relaxed), 1);
 }

@@ -11,6 +11,8 @@ use crate::client::scripted::{Line, Scripted, Sent, refused, text, texts};
 use crate::outstanding::Outcome;
 use crate::value::{Refusal, Value};
 
+mod outage;
+
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 struct Caller {
@@ -202,77 +204,6 @@ async fn deletions_that_fail_are_repeated_with_pauses_and_not_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_ten_seconds_without_success_the_callers_learn_of_it() {
-    let mut caller = start(OnFull::Reject).await;
-    let start = Instant::now();
-    let mut call = caller.call();
-    let outcome = loop {
-        tokio::select! {
-            outcome = &mut call => break outcome.unwrap(),
-            sent = caller.line.next() => assert_eq!(idems(&sent), [2]),
-        }
-    };
-    assert_eq!(kind(outcome), ErrorKind::Connection);
-    assert!(start.elapsed() >= PATIENCE, "{:?}", start.elapsed());
-    assert!(start.elapsed() <= PATIENCE + LONGEST_PAUSE);
-    // Meanwhile nobody else is kept for so long, and it is still tried.
-    let next = caller.call();
-    drop(caller.sends(&[3]).await);
-    assert_eq!(kind(next.await.unwrap()), ErrorKind::Connection);
-    let _later = caller.call();
-    caller.sends(&[4]).await.answer([texts(["9-0"])]);
-    // After a success patience begins anew.
-    let mut last = caller.call();
-    drop(caller.sends(&[5]).await);
-    caller.sends(&[5]).await.answer([texts(["9-1"])]);
-    assert!(last.try_recv().is_err());
-}
-
-#[tokio::test(start_paused = true)]
-async fn after_ten_seconds_all_callers_learn_of_it_however_many_they_are() {
-    let mut caller = start(OnFull::Reject).await;
-    let _first = caller.call();
-    let start = Instant::now();
-    while start.elapsed() < PATIENCE {
-        drop(caller.line.next().await);
-    }
-    let calls: Vec<_> = (0..10 * PIPELINES * PIPELINE)
-        .map(|_| caller.call())
-        .collect();
-    let mut pipelines = 0;
-    let mut outcomes = join_all(calls);
-    let outcomes = loop {
-        tokio::select! {
-            outcomes = &mut outcomes => break outcomes,
-            sent = caller.line.next() => drop(sent),
-        }
-        pipelines += 1;
-    };
-    assert!(pipelines <= PIPELINES, "{pipelines}");
-    for outcome in outcomes {
-        assert_eq!(kind(outcome.unwrap()), ErrorKind::Connection);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn patience_begins_anew_whatever_the_server_answers() {
-    for answer in [texts([]), refused("NOSCRIPT")] {
-        let mut caller = start(OnFull::Wait).await;
-        let _call = caller.call();
-        drop(caller.sends(&[2]).await);
-        let sent = caller.sends(&[2]).await;
-        tokio::time::sleep(PATIENCE).await;
-        sent.answer([answer]);
-        drop(caller.sends(&[2]).await);
-        let sent = caller.sends(&[2]).await;
-        let mut replies = vec![Value::Nil; sent.commands.len() - 1];
-        replies.push(texts(["2-0"]));
-        sent.answer(replies);
-        caller.has_on_the_stream(1).await;
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn what_the_server_refuses_passes_or_ends_the_calls() {
     let mut caller = start(OnFull::Reject).await;
     let mut call = caller.call();
@@ -408,11 +339,16 @@ async fn what_may_have_been_let_in_before_is_not_said_to_be_refused() {
     let later = caller.call();
     caller.sends(&[2, 3]).await.answer([texts([])]);
     assert_eq!(kind(call.await.unwrap()), ErrorKind::Connection);
-    let refused = kind(later.await.unwrap());
-    assert!(
-        matches!(refused, ErrorKind::QueueFull { .. }),
-        "{refused:?}"
-    );
+    let ended = kind(later.await.unwrap());
+    assert!(matches!(ended, ErrorKind::QueueFull { .. }), "{ended:?}");
+
+    // One that the server has refused for another reason before has not been let in.
+    let mut caller = start(OnFull::Reject).await;
+    let call = caller.call();
+    caller.sends(&[2]).await.answer([refused("LOADING")]);
+    caller.sends(&[2]).await.answer([texts([])]);
+    let ended = kind(call.await.unwrap());
+    assert!(matches!(ended, ErrorKind::QueueFull { .. }), "{ended:?}");
 
     let mut caller = start(OnFull::Wait).await;
     let call = caller.call();
