@@ -146,6 +146,8 @@ pub trait Consumer<Req, Resp>: Send + Sync + 'static {
 
     /// Says that nothing will be received any more, though what was still has to end: the processor
     /// drains. What was read ahead is to go to others now, and not only when the last batch has ended.
+    /// Called again when the drain is given another deadline, and not at all when the processor is
+    /// stopped, or ends by itself.
     ///
     /// The default, for a transport that reads nothing ahead, does nothing.
     fn close(&self) {}

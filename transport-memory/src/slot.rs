@@ -64,8 +64,12 @@ impl<Resp> Slot<Resp> {
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<Reply<Resp>>> {
         let mut state = self.lock();
         match &mut *state {
+            State::Waiting(call) if call.will_wake(cx.waker()) => Poll::Pending,
             State::Waiting(call) => {
-                call.clone_from(cx.waker());
+                let before = mem::replace(call, cx.waker().clone());
+                // With the last waker of a task goes whatever it holds: not under the lock.
+                drop(state);
+                drop(before);
                 Poll::Pending
             }
             _ => match mem::replace(&mut *state, State::Over) {
