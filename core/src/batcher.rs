@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::slice;
 use std::time::Duration;
 
 use crate::any::AnyTransport;
 use crate::calls::Told;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::meta::{CallMeta, Reply};
 use crate::trace;
 use crate::transport::Transport;
@@ -268,7 +269,9 @@ impl<Req, Resp, T: Transport<Req, Resp>> Batcher<Req, Resp, T> {
     }
 
     fn call(&self, req: Req, meta: CallMeta) -> impl Future<Output = Result<Reply<Resp>>> {
-        trace::send(meta, 1, failure, |meta| self.transport.call(req, meta))
+        trace::send(meta, 1, slice::from_ref, |meta| {
+            self.transport.call(req, meta)
+        })
     }
 
     fn call_many(
@@ -280,8 +283,7 @@ impl<Req, Resp, T: Transport<Req, Resp>> Batcher<Req, Resp, T> {
         Req: Send,
         Resp: Send,
     {
-        let first = |outcomes: &Vec<_>| outcomes.iter().find_map(failure);
-        trace::send(meta, reqs.len(), first, |meta| {
+        trace::send(meta, reqs.len(), Vec::as_slice, |meta| {
             self.transport.call_many(reqs, meta)
         })
     }
@@ -289,10 +291,6 @@ impl<Req, Resp, T: Transport<Req, Resp>> Batcher<Req, Resp, T> {
     fn meta(&self, options: SendOptions) -> CallMeta {
         CallMeta::new(options.timeout.unwrap_or(self.timeout))
     }
-}
-
-fn failure<Resp>(outcome: &Result<Reply<Resp>>) -> Option<ErrorKind> {
-    outcome.as_ref().err().map(Error::kind)
 }
 
 impl<Req, Resp, T: Clone> Clone for Batcher<Req, Resp, T> {

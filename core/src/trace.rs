@@ -5,7 +5,7 @@
 //!
 //! | span | where | parent | fields |
 //! |---|---|---|---|
-//! | `send` | the caller, for one call of [`Batcher`](crate::Batcher) | the caller's span | `size`: its requests; `timeout`: in seconds; `outcome`: when it ends without a response |
+//! | `send` | the caller, for one call of [`Batcher`](crate::Batcher) | the caller's span | `size`: its requests; `timeout`: in seconds; `batch.id`: when it ends with a response whose batch is known; `outcome`: when it ends without a response |
 //! | `batch` | the processor, from the start of a batch until its answers are sent | none; it [follows from](tracing::Span::follows_from) the `send` of each of its requests | `batch.id`; `batch.size`: its requests; `batch.reason`: why it was closed, `full`, `window`, `idle`, `drain` or `last_attempt`; `batch.processor`: the number that the processor drew |
 //! | `handler` | one run of the handler, on whichever task or thread it runs | `batch` | `size`: the requests of this run, fewer than the batch's where parts of it run again; `outcome`: when it fails as a whole |
 //! | `reply` | sending the answers of a batch | `batch` | `size`: its answers |
@@ -23,8 +23,14 @@
 //! With the feature `opentelemetry`, and a layer of `tracing-opentelemetry` among the subscriber's,
 //! the context of the `send` span travels with its requests as a [`TraceContext`]; a transport
 //! between processes carries it in a field `traceparent`. The batch's span then has a link to it. A
-//! batch has many callers and its trace is its own: the links lead from one to the others. What a
+//! batch has many callers and its trace is its own: the links lead from it to each of theirs. What a
 //! `tracestate` says is not carried.
+//!
+//! From a caller's trace to the batch's the field `batch.id` leads: search for the span `batch` that
+//! has the same. A call of many requests has the ids of all its batches, with commas between them, in
+//! the order of its requests. What ended without a response has none, nor has what a Python processor
+//! answered: its batch, if there was one, is found by its link to the `send`, where what keeps the
+//! traces can search for links.
 //!
 //! Without the feature the id of the span travels, which means something to the subscriber of this
 //! process alone; programs in which callers and processors have different subscribers need the
@@ -36,7 +42,8 @@
 //! few. Nothing is made or allocated: of a request in process, the fastest that there is, that is
 //! some hundredths of the time. In a build in which `tracing` is without this level (its features
 //! `release_max_level_info` and the like) nothing at all is left of it. A call that somebody listens
-//! to takes one allocation more.
+//! to takes one allocation more, and asks for its batch as
+//! [`send_for_reply`](crate::Batcher::send_for_reply) does.
 
 use std::fmt;
 use std::pin::Pin;
@@ -46,9 +53,9 @@ use tokio::time::Instant;
 use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
 use tracing::{Instrument as _, Level, Span, debug_span, field};
 
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind, Result};
 use crate::handler::Outputs;
-use crate::meta::{BatchId, CallMeta, CloseReason};
+use crate::meta::{BatchId, CallMeta, CloseReason, Reply};
 
 const TARGET: &str = "dynamic_batcher";
 
@@ -216,13 +223,13 @@ fn is_wanted() -> bool {
 /// A call, or one within a span of its own, which only then is on the heap.
 pub(crate) type Sent<F, G> = Either<F, Pin<Box<G>>>;
 
-/// Makes a call of so many requests, in a span if anybody wants one. `failure` finds what the call
-/// failed with, if it did.
+/// Makes a call of so many requests, in a span if anybody wants one. `outcomes` finds what became of
+/// each of them.
 #[inline]
-pub(crate) fn send<F: Future>(
+pub(crate) fn send<F: Future, Resp>(
     meta: CallMeta,
     size: usize,
-    failure: impl FnOnce(&F::Output) -> Option<ErrorKind>,
+    outcomes: impl FnOnce(&F::Output) -> &[Result<Reply<Resp>>],
     call: impl FnOnce(CallMeta) -> F,
 ) -> Sent<F, impl Future<Output = F::Output>> {
     let span = if is_wanted() {
@@ -233,14 +240,14 @@ pub(crate) fn send<F: Future>(
     let Some(span) = span else {
         return Either::Left(call(meta));
     };
-    let meta = meta.sent_by(Sender::of(&span));
+    // The span is to name the batch, though its caller may not have asked.
+    let meta = meta.sent_by(Sender::of(&span)).with_info();
     let call = call(meta).instrument(span.clone());
     Either::Right(Box::pin(async move {
         let cancelled = Cancelled(Some(span));
         let output = call.await;
-        let span = cancelled.not();
-        if let (Some(span), Some(kind)) = (span, failure(&output)) {
-            fail(&span, outcome(kind));
+        if let Some(span) = cancelled.not() {
+            ended(&span, outcomes(&output));
         }
         output
     }))
@@ -255,9 +262,47 @@ fn send_span(enqueued: Instant, deadline: Instant, size: usize) -> Option<Span> 
         "send",
         size,
         timeout = timeout.as_secs_f64(),
+        batch.id = field::Empty,
         outcome = field::Empty,
         otel.status_code = field::Empty,
     ))
+}
+
+/// Notes in the span of a call what became of its requests.
+fn ended<Resp>(send: &Span, outcomes: &[Result<Reply<Resp>>]) {
+    let batches = Batches(outcomes);
+    if batches.ids().next().is_some() {
+        send.record("batch.id", field::display(batches));
+    }
+    let failure = outcomes.iter().find_map(|outcome| outcome.as_ref().err());
+    if let Some(kind) = failure.map(Error::kind) {
+        fail(send, outcome(kind));
+    }
+}
+
+/// The batches of a call's responses, as text.
+struct Batches<'a, Resp>(&'a [Result<Reply<Resp>>]);
+
+impl<Resp> Batches<'_, Resp> {
+    fn ids(&self) -> impl Iterator<Item = BatchId> {
+        let replies = self.0.iter().flatten();
+        replies.filter_map(|reply| Some(reply.info.as_ref()?.batch.id))
+    }
+}
+
+impl<Resp> fmt::Display for Batches<'_, Resp> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut last = None;
+        for id in self.ids() {
+            match last.replace(id) {
+                // Neighbours mostly share a batch.
+                Some(last) if last == id => {}
+                Some(_) => write!(f, ",{id}")?,
+                None => write!(f, "{id}")?,
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Says of a call that is dropped that it was.

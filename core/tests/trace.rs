@@ -149,6 +149,9 @@ async fn a_batch_follows_from_the_calls_of_its_requests() {
     assert_eq!(batch.fields["batch.reason"], "\"idle\"");
     let processor = &batch.fields["batch.processor"];
     assert_eq!(batch.fields["batch.id"], format!("{processor}-1"));
+    for (_, send) in spans.all("send") {
+        assert_eq!(send.fields["batch.id"], batch.fields["batch.id"]);
+    }
 
     let (handler_id, handler) = spans.one("handler");
     let (_, reply) = spans.one("reply");
@@ -159,6 +162,30 @@ async fn a_batch_follows_from_the_calls_of_its_requests() {
     for name in ["caller", "send", "batch", "handler", "reply", "own"] {
         assert!(spans.all(name).iter().all(|(_, seen)| seen.ended), "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_call_of_many_names_each_of_its_batches() {
+    let (spans, _guard) = listen();
+    let policy = run_when_idle().batch_size(2.try_into().unwrap());
+    let (batcher, processor) = dynamic_batcher_memory::spawn(policy, |batch: Vec<u32>| batch);
+    let options = SendOptions::default();
+    // One that does not ask for its batches, and one that does.
+    batcher.send_many(vec![1, 2, 3, 4]).await;
+    batcher.send_many_for_replies(vec![1, 2, 3], options).await;
+    processor.drain(LIMIT).await.unwrap();
+
+    let ids = |name| {
+        let spans = spans.all(name).into_iter();
+        let ids = spans.map(|(_, seen)| seen.fields["batch.id"].clone());
+        ids.collect::<Vec<_>>()
+    };
+    let batches = ids("batch");
+    assert_eq!(batches.len(), 4, "{batches:?}");
+    assert_eq!(
+        ids("send"),
+        [batches[..2].join(","), batches[2..].join(",")]
+    );
 }
 
 struct Nested;
@@ -234,6 +261,12 @@ async fn spans_say_how_it_ended() {
         outcomes("send"),
         [said("expired"), said("cancelled"), said("panic")]
     );
+    // Of a call of many, that of the one that was answered.
+    let named = spans.all("send").into_iter();
+    let named = named.map(|(_, mut seen)| seen.fields.remove("batch.id"));
+    let (_, batch) = spans.one("batch");
+    let answered_in = batch.fields["batch.id"].clone();
+    assert_eq!(named.collect::<Vec<_>>(), [None, None, Some(answered_in)]);
     // The batch, and both of its halves.
     assert_eq!(outcomes("handler"), [said("panic"), None, said("panic")]);
 }
