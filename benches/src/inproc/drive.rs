@@ -10,6 +10,7 @@ use tokio::task::spawn_blocking;
 use crate::closed_loop::{Client, Load, Tally, closed_loop};
 use crate::inproc::arrivals::Burst;
 use crate::inproc::job::Job;
+use crate::statistics::quantile;
 
 /// A way to get one request answered: what each caller has a clone of.
 pub(crate) trait Ask<J: Job>: Clone + Send + 'static {
@@ -79,6 +80,8 @@ pub(crate) struct LongRun {
 pub(crate) struct Part {
     pub(crate) requests: u64,
     pub(crate) time: Duration,
+    pub(crate) p50: Duration,
+    pub(crate) p99: Duration,
     /// What the process has of the machine's memory at the end, in bytes; `None` where the system
     /// does not say.
     pub(crate) memory: Option<u64>,
@@ -94,10 +97,14 @@ impl Drive for LongRun {
         let mut parts = Vec::with_capacity(10);
         for _ in 0..10 {
             let start = Instant::now();
-            closed_loop(client.clone(), self.callers, load, || ()).await;
+            let mut tally = closed_loop(client.clone(), self.callers, load, || ()).await;
+            let time = start.elapsed();
+            tally.latencies.sort_unstable();
             parts.push(Part {
                 requests: each * self.callers,
-                time: start.elapsed(),
+                time,
+                p50: quantile(&tally.latencies, 500),
+                p99: quantile(&tally.latencies, 990),
                 memory: resident_memory(),
             });
         }

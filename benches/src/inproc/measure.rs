@@ -235,8 +235,14 @@ impl Round {
         let (early, late) = (&measured[..side], &measured[measured.len() - side..]);
         let memory = measured.last().and_then(|last| last.memory);
         let requests: u64 = measured.iter().map(|part| part.requests).sum();
+        let middle = |latency: fn(&Part) -> Duration| {
+            let latencies = measured.iter().map(|part| micros(latency(part)));
+            Some(median(latencies.collect::<Vec<_>>()))
+        };
         Self {
             requests_per_s: Some(rate(parts)),
+            p50: middle(|part| part.p50),
+            p99: middle(|part| part.p99),
             late_over_early: Some(rate(late) / rate(early)),
             grown: memory
                 .zip(first.memory)
@@ -267,6 +273,8 @@ mod tests {
         Part {
             requests: 1_000,
             time: Duration::from_millis(millis),
+            p50: Duration::from_micros(millis),
+            p99: Duration::from_micros(2 * millis),
             memory: Some(memory),
         }
     }
@@ -280,6 +288,7 @@ mod tests {
         // 3,000 requests in 30 ms, and in 60 ms.
         assert_eq!(round.late_over_early, Some(0.5));
         assert_eq!(round.grown, Some(9_500.0 / 9_000.0));
+        assert_eq!((round.p50, round.p99), (Some(10.0), Some(20.0)));
     }
 
     #[test]
