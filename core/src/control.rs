@@ -21,7 +21,7 @@ pub enum Phase {
     Starting,
     /// It takes requests and runs batches.
     Running,
-    /// It takes no more requests and finishes what it has.
+    /// It takes no more requests and finishes what it has: it was told to, or its source has closed.
     Draining,
     /// It has ended.
     Ended,

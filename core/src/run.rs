@@ -220,6 +220,7 @@ where
                 }
                 if !source_open {
                     held.former.close();
+                    control.enter(Phase::Draining);
                 }
                 continue;
             }

@@ -10,8 +10,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use dynamic_batcher::{
-    BatchPolicy, BatchProcessor, Batcher, CallMeta, Consumer, ErrorKind, SendOptions, Source,
-    Transport, WhenIdle,
+    BatchPolicy, BatchProcessor, Batcher, CallMeta, Consumer, ErrorKind, Phase, SendOptions,
+    Source, Transport, WhenIdle,
 };
 use dynamic_batcher_memory::{MemoryConfig, MemoryTransport, OnFull};
 use tokio::runtime::Builder;
@@ -330,4 +330,26 @@ fn a_processor_that_goes_with_its_runtime_has_not_panicked() {
     main.join().unwrap_err();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(within(processor.ended())).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_processor_that_nobody_can_send_to_any_more_drains() {
+    let transport = MemoryTransport::<u8, u8>::default();
+    let batcher = Batcher::new(transport.clone());
+    let policy = BatchPolicy::default().when_idle(WhenIdle::Run);
+    let handler = |batch: Vec<u8>| async {
+        tokio::time::sleep(SECOND).await;
+        batch
+    };
+    let processor = BatchProcessor::spawn(transport, policy, handler);
+    let call = tokio::spawn(async move { batcher.send(1).await });
+    // The call holds the last batcher; dropped, it leaves its request to the handler.
+    tokio::time::sleep(SECOND / 2).await;
+    assert_eq!(processor.status().phase, Phase::Running);
+    call.abort();
+    tokio::time::sleep(SECOND / 4).await;
+    assert_eq!(processor.status().phase, Phase::Draining);
+    let error = processor.ready().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed);
+    within(processor.ended()).await.unwrap();
 }
