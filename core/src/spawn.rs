@@ -123,8 +123,25 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
         F: Fn(Vec<Req>) -> R + Send + Sync + 'static,
         R: IntoOutcome<Resp, Now> + 'static,
     {
+        let (processor, task) = Self::pair_blocking(source, policy, handler);
+        tokio::spawn(task);
+        processor
+    }
+
+    /// Makes a processor as [`spawn_blocking`](Self::spawn_blocking) does, without starting it: its
+    /// threads start when the task is first polled.
+    pub fn pair_blocking<S, F, R>(
+        source: S,
+        policy: impl Into<ProcessorPolicy<Req>>,
+        handler: F,
+    ) -> (Self, ProcessorTask)
+    where
+        S: Source<Req, Resp>,
+        F: Fn(Vec<Req>) -> R + Send + Sync + 'static,
+        R: IntoOutcome<Resp, Now> + 'static,
+    {
         let handler = Arc::new(handler);
-        Self::spawn_blocking_each(source, policy, move |_| {
+        Self::pair_blocking_each(source, policy, move |_| {
             let handler = Arc::clone(&handler);
             move |batch| handler(batch)
         })
@@ -150,9 +167,27 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
         F: FnMut(Vec<Req>) -> R + 'static,
         R: IntoOutcome<Resp, Now> + 'static,
     {
+        let (processor, task) = Self::pair_blocking_each(source, policy, make);
+        tokio::spawn(task);
+        processor
+    }
+
+    /// Makes a processor as [`spawn_blocking_each`](Self::spawn_blocking_each) does, without starting
+    /// it: its threads start when the task is first polled.
+    pub fn pair_blocking_each<S, M, F, R>(
+        source: S,
+        policy: impl Into<ProcessorPolicy<Req>>,
+        make: M,
+    ) -> (Self, ProcessorTask)
+    where
+        S: Source<Req, Resp>,
+        M: Fn(usize) -> F + Send + Sync + 'static,
+        F: FnMut(Vec<Req>) -> R + 'static,
+        R: IntoOutcome<Resp, Now> + 'static,
+    {
         let policy = policy.into();
         let instances = policy.batch.instances.get();
-        let (processor, task) = Self::start(source, policy, move || {
+        Self::start(source, policy, move || {
             let make = Arc::new(make);
             let threads = (0..instances).map(|index| Remote::thread(Arc::clone(&make), index));
             threads
@@ -162,9 +197,7 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
                         .ok()
                 })
                 .collect()
-        });
-        tokio::spawn(task);
-        processor
+        })
     }
 
     /// Starts a processor with one handler that has state. It runs one batch at a time, whatever

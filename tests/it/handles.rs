@@ -106,3 +106,24 @@ async fn a_run_timeout_can_change_where_the_handler_has_a_place_of_its_own() {
     assert_eq!(on_a_thread.policy().run_timeout, Some(LIMIT));
     assert_eq!(on_a_task.policy().run_timeout, None);
 }
+
+/// A thread is there when the task has been polled, and not before.
+#[tokio::test]
+async fn a_processor_with_threads_can_be_made_without_being_started() {
+    let transport = MemoryTransport::default();
+    let batcher: Batcher<u32, u32> = Batcher::new(transport.clone());
+    let (made, makes) = std::sync::mpsc::channel();
+    let make = move |index| {
+        made.send(index).expect("the test goes on");
+        |batch: Vec<u32>| batch
+    };
+    let policy = BatchPolicy::default().when_idle(WhenIdle::Run);
+    let (processor, task) = BatchProcessor::pair_blocking_each(transport, policy, make);
+    assert!(makes.try_recv().is_err());
+    let task = tokio::spawn(task);
+    processor.ready().await.expect("it runs");
+    assert_eq!(makes.try_recv(), Ok(0));
+    assert_eq!(batcher.send(1).await.expect("answered"), 1);
+    drop(batcher);
+    task.await.expect("no panic");
+}
