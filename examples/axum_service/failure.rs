@@ -29,6 +29,16 @@ impl Failure {
             retry_after: None,
         }
     }
+
+    /// The process is not what was asked for, ready or alive: `kind` is one word for that.
+    pub(crate) fn unavailable(kind: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            kind,
+            message: message.into(),
+            retry_after: None,
+        }
+    }
 }
 
 impl From<Error> for Failure {

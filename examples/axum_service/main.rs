@@ -129,11 +129,11 @@ async fn open(arguments: &Arguments) -> Result<Service, Box<dyn Error>> {
         }
         Over::Redis => {
             let transport = RedisTransport::connect(redis()?).await?;
-            Service::without_processor(transport.observer(metrics::batcher()), caller_waits)
+            Service::over_redis(transport.observer(metrics::batcher()), caller_waits)
         }
         Over::Fred => {
             let transport = RedisTransport::connect_fred(redis()?).await?;
-            Service::without_processor(transport.observer(metrics::batcher()), caller_waits)
+            Service::over_redis(transport.observer(metrics::batcher()), caller_waits)
         }
     })
 }

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -67,9 +67,11 @@ pub(crate) fn router(service: Arc<Service>, page: bool) -> Router {
 
 async fn batch(
     State(service): State<Arc<Service>>,
-    Path(key): Path<String>,
+    key: Result<Path<String>, PathRejection>,
     body: Result<Json<Values>, JsonRejection>,
 ) -> Result<Json<Answer>, Failure> {
+    let invalid = |key: PathRejection| Failure::invalid(key.status(), key.body_text());
+    let Path(key) = key.map_err(invalid)?;
     let request = json(body)?;
     check(&key, &request)?;
     let summed = service.sum(request.clone()).await?;
@@ -134,18 +136,14 @@ async fn healthz(State(service): State<Arc<Service>>) -> Result<&'static str, Fa
     if service.is_alive() {
         Ok("alive\n")
     } else {
-        let text = "the processor has ended";
-        Err(Failure::invalid(StatusCode::SERVICE_UNAVAILABLE, text))
+        Err(Failure::unavailable("dead", "the processor has ended"))
     }
 }
 
 async fn readyz(State(service): State<Arc<Service>>) -> Result<&'static str, Failure> {
-    if service.is_ready() {
-        Ok("ready\n")
-    } else {
-        let text = "starting or ending";
-        Err(Failure::invalid(StatusCode::SERVICE_UNAVAILABLE, text))
-    }
+    let unready = |why| Failure::unavailable("not_ready", why);
+    service.ready().await.map_err(unready)?;
+    Ok("ready\n")
 }
 
 async fn show_page() -> impl IntoResponse {

@@ -10,14 +10,18 @@ use dynamic_batcher::{
     BatchPolicy, BatchProcessor, BatchReport, BatchStart, Batcher, Load, NotRun, Observer, Phase,
     Result, SendOptions, Source, Transport, WhenIdle,
 };
+use dynamic_batcher_redis::RedisTransport;
 use serde_json::json;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::control::Settings;
 use crate::feed::{Feed, TICK, Tick};
 use crate::work::{Sum, Summing, Values};
 use crate::{load, metrics};
+
+/// Within this Redis has to give a sign of life. Who asks whether the service is ready waits as long.
+const PING: Duration = Duration::from_secs(1);
 
 /// What a request came to.
 pub(crate) struct Summed {
@@ -37,6 +41,8 @@ pub(crate) struct Service {
     batcher: Batcher<Values, Sum>,
     /// `None` where processors are other processes.
     pub(crate) here: Option<Here>,
+    /// What leads to them then, if it is Redis.
+    redis: Option<RedisTransport>,
     pub(crate) feed: Arc<Feed>,
     pub(crate) load_per_second: watch::Sender<u32>,
     stopping: watch::Sender<bool>,
@@ -64,7 +70,15 @@ impl Service {
         Self::new(Batcher::new(transport).timeout(timeout), Some(here), feed)
     }
 
-    /// A service whose processors are other processes.
+    /// A service whose processors are other processes, over Redis: ready only while that is there.
+    pub(crate) fn over_redis(transport: RedisTransport, timeout: Duration) -> Self {
+        Self {
+            redis: Some(transport.clone()),
+            ..Self::without_processor(transport, timeout)
+        }
+    }
+
+    /// A service whose processors are elsewhere.
     pub(crate) fn without_processor(
         transport: impl Transport<Values, Sum>,
         timeout: Duration,
@@ -77,6 +91,7 @@ impl Service {
         Self {
             batcher: batcher.observer(metrics::batcher()),
             here,
+            redis: None,
             feed,
             load_per_second: watch::Sender::new(0),
             stopping: watch::Sender::new(false),
@@ -114,10 +129,19 @@ impl Service {
         }
     }
 
-    /// Whether requests should be sent here.
-    pub(crate) fn is_ready(&self) -> bool {
+    /// Whether requests should be sent here, or else why not.
+    pub(crate) async fn ready(&self) -> Result<(), String> {
         let runs = |here: &Here| here.processor.status().phase == Phase::Running;
-        !*self.stopping.borrow() && self.here.as_ref().is_none_or(runs)
+        if *self.stopping.borrow() || !self.here.as_ref().is_none_or(runs) {
+            return Err("starting or ending".into());
+        }
+        let Some(redis) = &self.redis else {
+            return Ok(());
+        };
+        match timeout(PING, redis.ping()).await {
+            Ok(answered) => answered.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("Redis has not answered within {PING:?}")),
+        }
     }
 
     /// Whether the process is of use, or had better be started again.

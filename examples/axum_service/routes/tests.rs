@@ -1,11 +1,13 @@
 //! Each route and each status, without a socket.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
 use dynamic_batcher::{BatchPolicy, WhenIdle};
 use dynamic_batcher_memory::{MemoryConfig, MemoryTransport};
+use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
@@ -140,8 +142,17 @@ async fn what_is_not_valid_is_said() {
         (got.status, got.message()),
         (422, "the key has 101 bytes, allowed is 100".into())
     );
-    assert_eq!(ask(&service, "GET", "/batch/a", "").await.status, 405);
-    assert_eq!(ask(&service, "GET", "/nothing", "").await.status, 404);
+    for (status, method, path) in [
+        (400, "POST", "/batch/%ff"),
+        (404, "GET", "/nothing"),
+        (405, "GET", "/batch/a"),
+    ] {
+        let got = ask(&service, method, path, GOOD).await;
+        assert_eq!(
+            (got.status, &got.json()["error"]["kind"]),
+            (status, &json!("invalid"))
+        );
+    }
     let plain = Request::post("/batch/a")
         .body(Body::from(GOOD))
         .expect("a request");
@@ -156,17 +167,15 @@ async fn what_is_not_valid_is_said() {
 async fn a_full_queue_is_429() {
     let one = std::num::NonZeroUsize::MIN;
     let service = unserved(MemoryConfig::default().max_queue(one));
-    let (refused, first) = tokio::join!(
-        async {
-            tokio::time::sleep(TIMEOUT / 2).await;
-            post(&service, GOOD).await
-        },
-        post(&service, GOOD),
-    );
+    let mut first = pin!(post(&service, GOOD));
+    let is_in_queue = first.as_mut().now_or_never().is_none();
+    assert!(is_in_queue);
+    let refused = post(&service, GOOD).await;
     assert_eq!(refused.status, 429);
     assert_eq!(refused.json()["error"]["kind"], "queue_full");
     let pause = refused.headers[header::RETRY_AFTER].to_str().expect("text");
     assert!(pause.parse::<u64>().expect("a number") >= 1, "{pause}");
+    let first = first.await;
     assert_eq!(first.status, 504, "{}", first.body);
 }
 
@@ -233,8 +242,13 @@ async fn without_a_processor_it_is_503_and_neither_ready_nor_alive() {
         (got.status, &got.json()["error"]["kind"]),
         (503, &json!("closed"))
     );
-    assert_eq!(ask(&service, "GET", "/healthz", "").await.status, 503);
-    assert_eq!(ask(&service, "GET", "/readyz", "").await.status, 503);
+    for (path, kind) in [("/healthz", "dead"), ("/readyz", "not_ready")] {
+        let got = ask(&service, "GET", path, "").await;
+        assert_eq!(
+            (got.status, &got.json()["error"]["kind"]),
+            (503, &json!(kind))
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -243,7 +257,14 @@ async fn one_that_is_to_end_is_alive_and_not_ready_and_hurries() {
     let service = Service::with_processor(Transport::default(), policy, TIMEOUT);
     let service = Arc::new(service);
     let (got, ()) = tokio::join!(post(&service, GOOD), async {
-        tokio::time::sleep(TIMEOUT / 2).await;
+        let here = service.here.as_ref().expect("it has a processor");
+        let waits = async {
+            while here.processor.status().waiting == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let waits = tokio::time::timeout(TIMEOUT, waits).await;
+        waits.expect("the request waits for company");
         service.stop();
     });
     assert_eq!(got.status, 200, "{}", got.body);
@@ -292,7 +313,10 @@ async fn settings_are_put_in_force_or_refused() {
 
     let elsewhere = unserved(MemoryConfig::default());
     let got = ask(&elsewhere, "PUT", "/control", set.to_string()).await;
-    assert_eq!(got.status, 409);
+    assert_eq!(
+        (got.status, &got.json()["error"]["kind"]),
+        (409, &json!("invalid"))
+    );
     assert_eq!(
         ask(&elsewhere, "GET", "/control", "").await.json(),
         json!({ "batching": null, "function": null, "load": { "per_second": 0 } })

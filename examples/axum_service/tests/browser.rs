@@ -1,6 +1,7 @@
 //! The page in a browser without a window: what it shows is what happens, and what is set there is
 //! set. Where there is no `chromedriver` the trial is listed as ignored.
 
+mod http;
 mod program;
 
 use std::net::SocketAddr;
@@ -17,7 +18,8 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use program::{LIMIT, Program, eventually, get_json};
+use http::get_json;
+use program::{LIMIT, Program, eventually};
 
 /// For a picture of the page, as its README has one: where to put it.
 const PICTURE: &str = "DYNAMIC_BATCHER_TEST_PICTURE";

@@ -1,6 +1,7 @@
 //! The service as a process: how it ends, and with processors that are other processes.
 #![cfg(unix)]
 
+mod http;
 mod program;
 
 use std::net::SocketAddr;
@@ -12,7 +13,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use program::{LIMIT, Program, ask, eventually, get_json};
+use http::{ask, get_json};
+use program::{LIMIT, Program, eventually};
 
 const GOOD: &str = r#"{"key": "a", "values": [1, 5, 2]}"#;
 
@@ -109,5 +111,26 @@ async fn processors_may_be_other_processes() {
         assert_eq!(get_json(address, "/control").await["batching"], Value::Null);
         service.signal("TERM").await;
         assert_eq!(service.ended().await.code(), Some(0));
+    }
+}
+
+/// Over either client crate. It is alive all the same: to start it again would be of no use.
+#[tokio::test]
+async fn without_redis_it_is_not_ready() {
+    let mut server = RedisServer::start(None);
+    let port = server.port().to_string();
+    let variables = [("REDIS__HOST", "127.0.0.1"), ("REDIS__PORT", port.as_str())];
+    for client in ["redis", "fred"] {
+        let (_service, address) = Program::service(&["--transport", client], &variables).await;
+        let get = async |path| ask(address, "GET", path, "").await.expect("an answer");
+        assert_eq!(get("/readyz").await, (200, "ready\n".to_owned()));
+        server.kill();
+        let (status, body) = get("/readyz").await;
+        assert_eq!(status, 503, "{body}");
+        let body: Value = serde_json::from_str(&body).expect("JSON");
+        assert_eq!(body["error"]["kind"], "not_ready");
+        assert_eq!(get("/healthz").await.0, 200);
+        server.restart();
+        eventually("it is ready again", async || get("/readyz").await.0 == 200).await;
     }
 }

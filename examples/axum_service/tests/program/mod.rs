@@ -1,13 +1,11 @@
-//! The service as a process of its own, and requests to it.
+//! The service, and others, as processes of their own.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::{sleep, timeout};
 
@@ -80,43 +78,20 @@ impl Program {
     }
 }
 
-/// Asks the service, over a connection of its own: the status and the body.
-pub(crate) async fn ask(
-    address: SocketAddr,
-    method: &str,
-    path: &str,
-    body: &str,
-) -> std::io::Result<(u16, String)> {
-    let mut connection = TcpStream::connect(address).await?;
-    let length = body.len();
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
-         content-length: {length}\r\nconnection: close\r\n\r\n{body}"
-    );
-    connection.write_all(request.as_bytes()).await?;
-    let mut response = String::new();
-    connection.read_to_string(&mut response).await?;
-    let (head, body) = response.split_once("\r\n\r\n").expect("a head");
-    let status = head.split(' ').nth(1).expect("a status");
-    Ok((status.parse().expect("a number"), body.to_owned()))
-}
-
-/// The JSON that the service answers with.
-pub(crate) async fn get_json(address: SocketAddr, path: &str) -> Value {
-    let (status, body) = ask(address, "GET", path, "").await.expect("an answer");
-    assert_eq!(status, 200, "{body}");
-    serde_json::from_str(&body).expect("JSON")
-}
-
 /// Waits until `is_so` gives true.
-pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, is_so: impl AsyncFnMut() -> bool) {
+    within(LIMIT, what, is_so).await;
+}
+
+/// The same, with a limit of its own.
+pub(crate) async fn within(limit: Duration, what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let come = async {
         while !is_so().await {
             sleep(Duration::from_millis(20)).await;
         }
     };
     assert!(
-        timeout(LIMIT, come).await.is_ok(),
-        "not within {LIMIT:?}: {what}"
+        timeout(limit, come).await.is_ok(),
+        "not within {limit:?}: {what}"
     );
 }
