@@ -25,9 +25,9 @@ pub(crate) struct Inbox {
     pub(crate) readable: Notify,
     /// Something is wanted.
     pub(crate) wanted: Notify,
-    /// Nothing is held any more, something is wanted, and a request on its last delivery may be
-    /// taken.
-    pub(crate) emptied: Notify,
+    /// Something is wanted, and what others have let lapse may be taken: a request on its last
+    /// delivery, as nothing is held any more, or what was not wanted before.
+    pub(crate) may_take: Notify,
     /// Something is to be given back or acknowledged.
     pub(crate) upkeep: Notify,
     /// Held while it is found out what is pending on this consumer or to be taken over: what one way
@@ -48,6 +48,10 @@ struct State {
     dropped: Vec<(StreamId, u32)>,
     /// Answered to Python callers, which may still look for them among the pending; since when.
     unacknowledged: VecDeque<(StreamId, Instant)>,
+    /// Others have let leases lapse of more than was wanted when it was looked: these come first.
+    overdue: bool,
+    /// A read is under way, which blocks until something new comes.
+    reading: bool,
     /// A request on its last delivery waits for this consumer to hold nothing, or is held: nothing
     /// else is read.
     quiet: bool,
@@ -81,7 +85,7 @@ impl Inbox {
             state: Mutex::default(),
             readable: Notify::new(),
             wanted: Notify::new(),
-            emptied: Notify::new(),
+            may_take: Notify::new(),
             upkeep: Notify::new(),
             taking: tokio::sync::Mutex::default(),
             has_lost: AtomicBool::new(false),
@@ -121,7 +125,7 @@ impl Inbox {
         }
         let count = state.ready.len().min(max);
         state.wanted = if count == 0 { max } else { 0 };
-        self.ask_for_last(&state);
+        self.ask_for_lapsed(&state);
         Ok(state.ready.drain(..count).collect())
     }
 
@@ -140,10 +144,12 @@ impl Inbox {
     }
 
     /// Wakes who takes over when a request on its last delivery can be taken now, or nothing keeps
-    /// the reading from going on.
-    fn ask_for_last(&self, state: &State) {
-        if state.quiet && state.held.is_empty() && state.wanted > 0 {
-            self.emptied.notify_one();
+    /// the reading from going on; and for what is overdue, unless the reader will see to that at once.
+    fn ask_for_lapsed(&self, state: &State) {
+        let last = state.quiet && state.held.is_empty();
+        let others = state.overdue && state.reading;
+        if state.wanted > 0 && (last || others) {
+            self.may_take.notify_one();
         }
     }
 
@@ -153,7 +159,7 @@ impl Inbox {
             return false;
         }
         state.held.remove(&id);
-        self.ask_for_last(state);
+        self.ask_for_lapsed(state);
         true
     }
 
@@ -207,7 +213,7 @@ impl Inbox {
     fn lost(&self, state: &mut State, any: bool) {
         if any {
             self.has_lost.store(true, Ordering::Release);
-            self.ask_for_last(state);
+            self.ask_for_lapsed(state);
         }
     }
 
@@ -218,6 +224,17 @@ impl Inbox {
             true => 0,
             false => state.wanted,
         }
+    }
+
+    /// A read begins, unless what others have let lapse is to be taken over first.
+    pub(crate) fn begin_reading(&self) -> bool {
+        let mut state = self.lock();
+        state.reading = !state.overdue;
+        state.reading
+    }
+
+    pub(crate) fn end_reading(&self) {
+        self.lock().reading = false;
     }
 
     /// How many entries may be taken over, and whether any is held.
@@ -232,20 +249,23 @@ impl Inbox {
         self.readable.notify_one();
     }
 
-    /// Takes in entries that were taken over, and whether any wait for their last delivery.
+    /// Takes in entries that were taken over, whether any wait for their last delivery, and whether
+    /// there are more.
     pub(crate) fn deliver_taken(
         self: &Arc<Self>,
         entries: impl IntoIterator<Item = (Entry, u32)>,
         last_waits: bool,
+        more: bool,
     ) {
         let mut state = self.lock();
         self.take_in(&mut state, entries);
+        state.overdue = more;
         // To the server, one that is held is like any other.
         let mut held = state.held.values();
         let quiet = last_waits || held.any(|held| self.place.is_last(held.deliveries));
         let was = std::mem::replace(&mut state.quiet, quiet);
         // What was held when the server was asked may have been answered meanwhile.
-        self.ask_for_last(&state);
+        self.ask_for_lapsed(&state);
         drop(state);
         if was && !quiet {
             self.wanted.notify_one();

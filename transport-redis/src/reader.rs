@@ -54,9 +54,15 @@ async fn read_connection(inbox: &Arc<Inbox>, backoff: &mut Backoff) -> Result<In
             inbox.wanted.notified().await;
             continue;
         }
+        if !inbox.begin_reading() {
+            reclaim::take_overdue(inbox).await?;
+            continue;
+        }
         // It ends with the first entry, even when several came in one packet: the next one, at once,
         // finds the others.
-        read_some(inbox, &mut *connection, wanted).await?;
+        let read = read_some(inbox, &mut *connection, wanted).await;
+        inbox.end_reading();
+        read?;
         backoff.reset();
     }
 }

@@ -41,9 +41,9 @@ pub(crate) async fn keep(inbox: Arc<Inbox>) {
             Ok(()) => {}
             Err(error) => tracing::debug!("keeping leases failed, trying again: {error}"),
         }
-        // Others can wait, a request on its last delivery cannot: nothing else is read.
+        // What lapsed can be taken when it was not wanted, or not permitted, before: at once.
         tokio::select! {
-            () = inbox.emptied.notified() => due = Instant::now(),
+            () = inbox.may_take.notified() => due = Instant::now(),
             () = rest(&inbox, due, ACKNOWLEDGE_EVERY.min(every)) => {}
         }
     }
@@ -134,13 +134,21 @@ async fn take_over_for_sure(inbox: &Arc<Inbox>, has_all_taken: &mut bool) -> Res
     dead::give_up(&inbox.place, exhausted).await
 }
 
+/// Takes over what was found when nothing was wanted: now something is. It has waited for longer than
+/// all that is new.
+pub(crate) async fn take_overdue(inbox: &Arc<Inbox>) -> Result<()> {
+    let (_, exhausted) = take_over(inbox).await?;
+    give_up_as_permitted(&inbox.place, exhausted).await
+}
+
 /// Takes over entries whose lease has lapsed, no more than are wanted; they count as delivered once
-/// more. Whether there may be others, and those that were delivered as often as is permitted.
+/// more. Whether there are others, and those that were delivered as often as is permitted.
 async fn take_over(inbox: &Arc<Inbox>) -> Result<(bool, Vec<Exhausted>)> {
     let _taking = inbox.taking.lock().await;
     let (wanted, mut holding) = inbox.wanted_and_holding();
     let wanted = wanted.min(TAKEN);
-    let (mut taken, mut exhausted, mut last_waits) = (Vec::new(), Vec::new(), false);
+    let (mut taken, mut exhausted) = (Vec::new(), Vec::new());
+    let (mut last_waits, mut more) = (false, false);
     let mut next = Some(b"-".to_vec());
     while let Some(from) = next {
         let part = take_part(&inbox.place, wanted - taken.len(), holding, &from).await?;
@@ -148,11 +156,11 @@ async fn take_over(inbox: &Arc<Inbox>) -> Result<(bool, Vec<Exhausted>)> {
         taken.extend(part.taken);
         exhausted.extend(part.exhausted);
         last_waits |= part.last_waits;
+        more |= part.more;
         next = part.next;
     }
-    let may_be_more = taken.len() == wanted;
-    inbox.deliver_taken(taken, last_waits);
-    Ok((may_be_more, exhausted))
+    inbox.deliver_taken(taken, last_waits, more);
+    Ok((more, exhausted))
 }
 
 /// What one look at a bounded number of entries has come to.
@@ -162,6 +170,8 @@ struct Part {
     last_waits: bool,
     /// From where to go on.
     next: Option<Vec<u8>>,
+    /// There are others to take.
+    more: bool,
 }
 
 async fn take_part(place: &Place, most: usize, holding: bool, from: &[u8]) -> Result<Part> {
@@ -178,6 +188,7 @@ async fn take_part(place: &Place, most: usize, holding: bool, from: &[u8]) -> Re
         exhausted: exhausted.collect::<Result<_>>()?,
         last_waits: next().int()? > 0,
         next: next().optional_text()?.filter(|from| !from.is_empty()),
+        more: next().int()? > 0,
     })
 }
 
@@ -230,12 +241,17 @@ pub(crate) async fn take_given_back(inbox: &Arc<Inbox>, notices: Vec<StreamId>) 
         commands::delete_entries(stream, notices.iter().copied()),
         commands::acknowledge(stream, &place.group, notices),
     ];
-    let (may_be_more, exhausted) = take_over(inbox).await?;
-    if may_be_more {
+    let (more, exhausted) = take_over(inbox).await?;
+    if more {
         // The others are for somebody who wants them.
         commands.push(notice(place));
     }
     send_accepted(&*place.client, &commands).await?;
+    give_up_as_permitted(place, exhausted).await
+}
+
+/// Gives up what was delivered often enough, for who reads.
+async fn give_up_as_permitted(place: &Place, exhausted: Vec<Exhausted>) -> Result<()> {
     match dead::give_up(place, exhausted).await {
         // The same is refused where leases are kept, and said there. Reading goes on.
         Err(error) if !error.is_retryable() => Ok(()),

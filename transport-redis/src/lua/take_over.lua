@@ -12,11 +12,12 @@
 -- Looks at a bounded number of entries, so as not to hold the server up, from ARGV[8] on. Returns a list
 -- of the entries taken, each its id, its deliveries before, itself; a list of those to be given up, each
 -- its id, its deliveries, its consumer, how long it has been idle, itself; whether entries on their last
--- delivery wait or were taken; and from where to go on, empty where nothing more is to be looked at.
+-- delivery wait or were taken; from where to go on, empty where nothing more is to be looked at; and
+-- whether there are more to take than were asked for.
 local key, group, me = KEYS[1], ARGV[1], ARGV[2]
 local grace, most, permitted = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local holding = ARGV[7] ~= '0'
-local taken, exhausted, last = {}, {}, 0
+local taken, exhausted, last, more = {}, {}, 0, 0
 local from, seen = ARGV[8], 0
 while from ~= '' and seen < 2000 do
   local pending = redis.pcall('XPENDING', key, group, 'IDLE', ARGV[3], from, '+', 100)
@@ -35,15 +36,17 @@ while from ~= '' and seen < 2000 do
         last = 1
         if not holding and #taken == 0 and most > 0 then
           local claimed = redis.call('XCLAIM', key, group, me, ARGV[3], id)
-          if #claimed > 0 then return {{{id, deliveries, claimed[1]}}, exhausted, last, ''} end
+          if #claimed > 0 then return {{{id, deliveries, claimed[1]}}, exhausted, last, '', more} end
         end
       elseif #taken < most then
         local claimed = redis.call('XCLAIM', key, group, me, ARGV[3], id)
         if #claimed > 0 then taken[#taken + 1] = {id, deliveries, claimed[1]} end
+      else
+        more = 1
       end
     end
   end
   seen = seen + #pending
   from = #pending == 100 and '(' .. pending[100][1] or ''
 end
-return {taken, exhausted, last, from}
+return {taken, exhausted, last, from, more}

@@ -2,6 +2,7 @@
 
 mod kept;
 mod leaving;
+mod overdue;
 mod quiet;
 mod refused;
 
@@ -232,14 +233,26 @@ fn exhausted<const N: usize>(entries: [&str; N]) -> Value {
         let count = Value::Int(3);
         list([text(id), count, text("dead"), Value::Int(9), request(id)])
     });
-    list([Value::Nil, list(entries), Value::Int(0)])
+    list([
+        Value::Nil,
+        list(entries),
+        Value::Int(0),
+        Value::Nil,
+        Value::Int(0),
+    ])
 }
 
 /// The reply to `take_over`: entries, each with its deliveries before; whether last ones wait or were
 /// taken.
 fn took<const N: usize>(taken: [(&str, i64); N], last: bool) -> Value {
+    took_of_more(taken, last, false)
+}
+
+/// The same, and whether there are more.
+fn took_of_more<const N: usize>(taken: [(&str, i64); N], last: bool, more: bool) -> Value {
     let taken = taken.map(|(id, before)| list([text(id), Value::Int(before), request(id)]));
-    list([list(taken), Value::Nil, Value::Int(last.into())])
+    let [last, more] = [last, more].map(|is_so| Value::Int(is_so.into()));
+    list([list(taken), Value::Nil, last, Value::Nil, more])
 }
 
 fn ids(deliveries: &[RawDelivery]) -> Vec<String> {

@@ -32,7 +32,16 @@ async fn a_look_that_was_not_finished_goes_on_at_once_and_counts_as_one() {
     let take = processor.next("EVAL take_over").await;
     let start = Instant::now();
     let taken = |id| list([text(id), Value::Int(1), request(id)]);
-    let part = |id, last, next| list([list([taken(id)]), Value::Nil, Value::Int(last), text(next)]);
+    let part = |id, last, next| {
+        let taken = list([taken(id)]);
+        list([
+            taken,
+            Value::Nil,
+            Value::Int(last),
+            text(next),
+            Value::Int(0),
+        ])
+    };
     take.answer([part("1-0", 1, "(5-0")]);
     let take = processor.next("EVAL take_over").await;
     assert_eq!(
