@@ -147,7 +147,7 @@ impl Inbox {
     /// the reading from going on; and for what is overdue, unless the reader will see to that at once.
     fn ask_for_lapsed(&self, state: &State) {
         let last = state.quiet && state.held.is_empty();
-        let others = state.overdue && state.reading;
+        let others = state.overdue && state.reading && !state.quiet;
         if state.wanted > 0 && (last || others) {
             self.may_take.notify_one();
         }
@@ -237,10 +237,20 @@ impl Inbox {
         self.lock().reading = false;
     }
 
-    /// How many entries may be taken over, and whether any is held.
+    /// How many entries may be taken over, and whether any is held. None beside a request on its last
+    /// delivery.
     pub(crate) fn wanted_and_holding(&self) -> (usize, bool) {
         let state = self.lock();
-        (state.wanted, !state.held.is_empty())
+        let wanted = match self.holds_last(&state) {
+            true => 0,
+            false => state.wanted,
+        };
+        (wanted, !state.held.is_empty())
+    }
+
+    fn holds_last(&self, state: &State) -> bool {
+        let mut held = state.held.values();
+        held.any(|held| self.place.is_last(held.deliveries))
     }
 
     /// Takes in entries that were read, each with the number of its delivery.
@@ -261,8 +271,7 @@ impl Inbox {
         self.take_in(&mut state, entries);
         state.overdue = more;
         // To the server, one that is held is like any other.
-        let mut held = state.held.values();
-        let quiet = last_waits || held.any(|held| self.place.is_last(held.deliveries));
+        let quiet = last_waits || self.holds_last(&state);
         let was = std::mem::replace(&mut state.quiet, quiet);
         // What was held when the server was asked may have been answered meanwhile.
         self.ask_for_lapsed(&state);

@@ -58,3 +58,31 @@ async fn what_is_overdue_does_not_wait_for_a_read_that_blocks() {
     assert_eq!(super::ids(&processor.recv().await), ["11-0"]);
     assert!(found.elapsed() < EVERY / 2, "{:?}", found.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn beside_a_request_on_its_last_delivery_nothing_is_overdue() {
+    let mut processor = Processor::start().await;
+    let take = processor.next("EVAL take_over").await;
+    take.answer([took([("1-0", 2)], true)]);
+    processor.during(Duration::from_millis(1)).await;
+    let last = processor.recv().await;
+    assert!(last[0].meta.last_attempt);
+    processor.starts(&last);
+    // The read still blocks, and more is wanted than there is.
+    assert!(processor.blocked.is_some());
+    assert!(processor.recv().await.is_empty());
+    let looked = processor.next("EVAL take_over").await;
+    assert!(looked.lines()[0].contains(" 30000 0 3 1 "));
+    looked.answer([took_of_more([], false, true)]);
+    let lines = processor.during(EVERY / 2).await;
+    let looks = lines
+        .iter()
+        .filter(|line| line.starts_with("EVAL take_over"));
+    assert_eq!(looks.count(), 0, "{lines:?}");
+    // Once it is answered they are.
+    let answered = Instant::now();
+    processor.replies(None, last).await;
+    let take = processor.next("EVAL take_over").await;
+    assert_eq!(answered.elapsed(), Duration::ZERO);
+    assert!(take.lines()[0].contains(" 30000 10 3 0 "));
+}

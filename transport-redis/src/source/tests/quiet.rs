@@ -29,7 +29,12 @@ async fn while_it_is_held_nothing_is_read_and_afterwards_reading_goes_on_at_once
     processor.starts(&last);
     assert!(processor.recv().await.is_empty());
     let lines = processor.during(3 * LEASE).await;
-    assert!(lines.iter().any(|line| line.starts_with("EVAL take_over")));
+    let mut looks = lines
+        .iter()
+        .filter(|line| line.starts_with("EVAL take_over"));
+    // Nor is anything taken over.
+    assert!(looks.clone().next().is_some());
+    assert!(looks.all(|look| look.ends_with(" 3000 30000 0 3 1 -")));
     assert!(!reads(&lines), "{lines:?}");
     let answered = Instant::now();
     processor.replies(None, last).await;
