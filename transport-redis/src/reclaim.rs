@@ -20,7 +20,9 @@ use crate::value::Value;
 
 /// How often it is seen whether Python callers have taken their answers.
 const ACKNOWLEDGE_EVERY: Duration = Duration::from_millis(500);
-/// How long the consumer of a processor that lives may be silent: longer than a read blocks.
+/// How long the consumer of a processor that lives may be silent: longer than a read blocks. Before Redis
+/// 7.2 a read that finds nothing counts as silence; the consumer that is removed then is made again by the
+/// next one that does, and had nothing.
 const SILENT: Duration = Duration::from_secs(10);
 /// The most entries taken over at a time.
 const TAKEN: usize = 64;

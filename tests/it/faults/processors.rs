@@ -26,7 +26,7 @@ pub(crate) async fn killed_processors_lose_nothing(client: Client) {
     let verdict = rig.ledger.assert(&[]);
     assert!(verdict.requests >= 600);
     drop(caller);
-    rig.end(processors).await;
+    rig.end_after_deaths(processors).await;
 }
 
 /// It holds a batch, and the entries that it has read, when it is stopped.
@@ -198,7 +198,7 @@ pub(crate) async fn a_request_that_kills_its_processors_is_given_up_and_harms_no
     rig.probe.say::<i64>("DEL {request}:dead");
     drop(caller);
     processor.ready().await;
-    rig.end(vec![processor]).await;
+    rig.end_after_deaths(vec![processor]).await;
 }
 
 fn pending(rig: &Rig) -> i64 {

@@ -74,5 +74,5 @@ pub(crate) async fn a_mixed_fleet_loses_nothing_when_rust_processors_are_killed(
     load.stop().await;
     rig.ledger.assert(&[]);
     drop(caller);
-    rig.end(processors).await;
+    rig.end_after_deaths(processors).await;
 }

@@ -193,7 +193,7 @@ pub(crate) async fn what_a_full_server_refuses_to_have_answered_stays(client: Cl
     let there = || rig.probe.say::<i64>(&format!("DEL {id}")) == 1;
     eventually("it is answered too", there).await;
     drop(caller);
-    rig.end(vec![processor]).await;
+    rig.end_after_deaths(vec![processor]).await;
 }
 
 fn fill(rig: &Rig) {
