@@ -291,20 +291,10 @@ fn answer<Resp>(
     outcome: Outcome<Resp>,
     stands: bool,
 ) -> Option<oneshot::Sender<Infallible>> {
-    let (making, made) = match stands {
-        true => (None, None),
-        false => {
-            let (making, made) = oneshot::channel();
-            (Some(making), Some(made))
-        }
-    };
-    let done = Done {
-        outcome,
-        making: made,
-    };
+    let (end, making) = (!stands).then(oneshot::channel).unzip();
     // Nobody may be waiting any more.
-    let _ = to.send(done);
-    making
+    let _ = to.send(Done { outcome, making });
+    end
 }
 
 impl<Req: Send + 'static, Resp: Send + 'static> Instance<Req, Resp> for Remote<Req, Resp> {

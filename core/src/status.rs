@@ -180,7 +180,6 @@ impl Counts {
 }
 
 /// Asks the consumer of a processor how long its queue is, as long as it is attached.
-#[derive(Default)]
 pub(crate) struct QueueLength(Mutex<Option<Ask>>);
 
 type Ask = Box<dyn Fn() -> usize + Send>;
@@ -196,8 +195,7 @@ impl QueueLength {
 
     /// Nobody is asked from now on, nor still being asked.
     pub(crate) fn forget(&self) {
-        let ask = self.lock().take();
-        drop(ask);
+        *self.lock() = None;
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Ask>> {

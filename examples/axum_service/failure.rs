@@ -22,18 +22,17 @@ pub(crate) struct Failure {
 impl Failure {
     /// What was asked for is not valid.
     pub(crate) fn invalid(status: StatusCode, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            kind: "invalid",
-            message: message.into(),
-            retry_after: None,
-        }
+        Self::new(status, "invalid", message)
     }
 
     /// The process is not what was asked for, ready or alive: `kind` is one word for that.
     pub(crate) fn unavailable(kind: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, message)
+    }
+
+    fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
         Self {
-            status: StatusCode::SERVICE_UNAVAILABLE,
+            status,
             kind,
             message: message.into(),
             retry_after: None,

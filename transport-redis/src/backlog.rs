@@ -2,6 +2,7 @@
 
 use dynamic_batcher::{Backlog, Result};
 
+use crate::client::send_one;
 use crate::command::Command;
 use crate::place::Place;
 use crate::value::Value;
@@ -15,9 +16,9 @@ pub(crate) async fn tell(place: &Place) -> Result<()> {
     let groups = Command::new("XINFO")
         .arg("GROUPS")
         .arg(&place.request_stream);
-    let groups = match place.client.send(&[groups]).await?.pop() {
-        Some(Value::Refused(refusal)) if refusal.code == "ERR" => return Ok(()),
-        reply => reply.unwrap_or(Value::Nil).accepted()?,
+    let groups = match send_one(&*place.client, groups).await? {
+        Value::Refused(refusal) if refusal.code == "ERR" => return Ok(()),
+        reply => reply.accepted()?,
     };
     if let Some(backlog) = of_group(groups, &place.group)? {
         observer.tell(|observer| observer.backlog(&backlog));

@@ -46,6 +46,12 @@ pub(crate) trait Client: Send + Sync + 'static {
     }
 }
 
+/// Sends one command; its reply.
+pub(crate) async fn send_one(client: &dyn Client, command: Command) -> Result<Value> {
+    let reply = client.send(&[command]).await?.pop();
+    Ok(reply.unwrap_or(Value::Nil))
+}
+
 /// Sends commands of which none may be refused.
 pub(crate) async fn send_accepted(client: &dyn Client, commands: &[Command]) -> Result<()> {
     for reply in client.send(commands).await? {

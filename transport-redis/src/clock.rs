@@ -6,7 +6,7 @@ use std::time::Duration;
 use dynamic_batcher::Result;
 use tokio::time::Instant;
 
-use crate::client::Client;
+use crate::client::{Client, send_one};
 use crate::commands;
 use crate::entry::unreadable;
 use crate::value::Value;
@@ -65,9 +65,9 @@ impl Clock {
 /// A reading, and how long it took: the server read its clock about in the middle of that.
 async fn read(client: &dyn Client) -> Result<(Reading, Duration)> {
     let asked = Instant::now();
-    let reply = client.send(&[commands::time()]).await?.pop();
+    let reply = send_one(client, commands::time()).await?;
     let took = asked.elapsed();
-    let mut parts = reply.unwrap_or(Value::Nil).list()?.into_iter();
+    let mut parts = reply.list()?.into_iter();
     let mut number = || -> Result<u64> {
         let text = parts.next().unwrap_or(Value::Nil).text()?;
         let text = std::str::from_utf8(&text).ok();

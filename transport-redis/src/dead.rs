@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use dynamic_batcher::{Error, ErrorKind, Result};
 
 use crate::answer;
-use crate::client::send_accepted;
+use crate::client::{send_accepted, send_one};
 use crate::command::Command;
 use crate::commands;
 use crate::entry::{Entry, StreamId};
@@ -135,8 +135,7 @@ impl DeadLetters {
     }
 
     async fn one(&self, command: Command) -> Result<Value> {
-        let reply = self.0.client().send(&[command]).await?.pop();
-        reply.unwrap_or(Value::Nil).accepted()
+        send_one(self.0.client(), command).await?.accepted()
     }
 }
 

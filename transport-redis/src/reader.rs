@@ -7,7 +7,7 @@ use std::time::Duration;
 use dynamic_batcher::{Backoff, Result};
 use tokio::time::sleep;
 
-use crate::client::Dedicated;
+use crate::client::{Dedicated, send_one};
 use crate::commands;
 use crate::entry::{Entry, StreamId};
 use crate::inbox::Inbox;
@@ -114,8 +114,7 @@ pub(crate) async fn take_own_pending(inbox: &Arc<Inbox>) -> Result<()> {
     let mut from = StreamId::MIN;
     loop {
         let look = commands::pending(place, from, PENDING);
-        let reply = place.client.send(&[look]).await?.pop();
-        let found = match reply.unwrap_or(Value::Nil) {
+        let found = match send_one(&*place.client, look).await? {
             Value::Refused(refusal) if refusal.code == "NOGROUP" => {
                 return make_groups(inbox).await;
             }

@@ -9,7 +9,7 @@ use dynamic_batcher::{Error, Result};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::backlog;
-use crate::client::send_accepted;
+use crate::client::{send_accepted, send_one};
 use crate::commands;
 use crate::dead::{self, Exhausted};
 use crate::entry::{Entry, StreamId, unreadable};
@@ -117,8 +117,7 @@ async fn keep_leases(inbox: &Inbox) -> Result<()> {
         return Ok(());
     }
     let keep = commands::keep(&place.request_stream, &place.group, &place.consumer, held);
-    let lost = place.client.send(&[keep]).await?.pop();
-    let lost = lost.unwrap_or(Value::Nil).list()?.into_iter();
+    let lost = send_one(&*place.client, keep).await?.list()?.into_iter();
     let lost = lost.map(|id| StreamId::parse(&id.text()?));
     inbox.lose(&lost.collect::<Result<Vec<_>>>()?);
     Ok(())
@@ -178,8 +177,8 @@ struct Part {
 
 async fn take_part(place: &Place, most: usize, holding: bool, from: &[u8]) -> Result<Part> {
     let take = commands::take_over(place, most, holding, from);
-    let reply = place.client.send(&[take]).await?.pop();
-    let mut parts = reply.unwrap_or(Value::Nil).list()?.into_iter();
+    let reply = send_one(&*place.client, take).await?;
+    let mut parts = reply.list()?.into_iter();
     let mut next = || parts.next().unwrap_or(Value::Nil);
     let taken = next().list()?.into_iter().map(taken);
     let taken = taken.collect::<Result<_>>()?;

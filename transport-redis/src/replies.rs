@@ -8,7 +8,7 @@ use std::time::Duration;
 use dynamic_batcher::{Backoff, Error, ErrorKind, Reply, Result};
 use tokio::time::{Instant, sleep};
 
-use crate::client::{Client, Dedicated, send_accepted};
+use crate::client::{Client, Dedicated, send_accepted, send_one};
 use crate::commands::{self, REPLY_STREAM_EXPIRY};
 use crate::entry::{Entry, StreamId};
 use crate::outstanding::Outstanding;
@@ -207,8 +207,7 @@ impl Answers {
     async fn take_from_keys(&self, requests: &[(u64, StreamId)]) -> Result<bool> {
         let ids = requests.iter().map(|(_, id)| *id);
         let get = commands::get_responses(&self.request_stream, ids);
-        let replies = self.client.send(&[get]).await?;
-        let values = replies.into_iter().next().unwrap_or(Value::Nil).list()?;
+        let values = send_one(&*self.client, get).await?.list()?;
         let values = values.into_iter().skip(1);
         let mut answers = Vec::new();
         for ((idem, id), value) in requests.iter().zip(values) {
@@ -244,8 +243,7 @@ impl Answers {
     async fn route_unread(&self) -> Result<()> {
         loop {
             let unread = commands::range(&self.reply_stream, StreamId::MIN, ENTRIES);
-            let replies = self.client.send(&[unread]).await?;
-            let entries = Entry::all(replies.into_iter().next().unwrap_or(Value::Nil))?;
+            let entries = Entry::all(send_one(&*self.client, unread).await?)?;
             let may_be_more = entries.len() == ENTRIES;
             let Some(last) = self.route(entries) else {
                 return Ok(());
@@ -266,9 +264,8 @@ impl Answers {
         }
         let ids = requests.iter().map(|(_, id)| *id);
         let find = commands::find_missing(&self.request_stream, &self.group, ids);
-        let replies = self.client.send(&[find]).await?;
         let mut missing = Vec::new();
-        for id in replies.into_iter().next().unwrap_or(Value::Nil).list()? {
+        for id in send_one(&*self.client, find).await?.list()? {
             missing.push(StreamId::parse(&id.text()?)?);
         }
         if missing.is_empty() {

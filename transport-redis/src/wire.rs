@@ -6,8 +6,8 @@ use dynamic_batcher::{CallMeta, Error, ErrorKind, Observer, Reply, Result, Sourc
 
 use crate::caller::{Caller, random_name};
 use crate::callers::Callers;
-use crate::client::Client;
 use crate::client::observed::ObservedClient;
+use crate::client::{Client, send_one};
 use crate::clock::Clock;
 use crate::commands;
 use crate::config::RedisConfig;
@@ -98,7 +98,7 @@ impl RedisWire {
 /// Warns of another request stream in the same database. Best effort: of many keys it sees a part.
 async fn warn_of_other_streams(client: &dyn Client, keys: &Keys, group: &str) -> Result<()> {
     let find = commands::find_other_streams(keys.request(), &keys.again(), group);
-    let found = client.send(&[find]).await?.pop().unwrap_or(Value::Nil);
+    let found = send_one(client, find).await?;
     // Whoever may not look is not warned.
     for other in found.list().unwrap_or_default() {
         let other = String::from_utf8_lossy(&other.text()?).into_owned();

@@ -46,8 +46,8 @@ pub(crate) async fn with_metrics<J: Job, D: Drive>(mode: Mode, drive: D) -> D::O
     drive.drive::<J, _>(batcher).await
 }
 
-/// Without metrics, over a transport of bytes, as one between processes is: every request and every response
-/// is written as JSON and read.
+/// Without metrics, over a transport of bytes, as one between processes is: every request and every
+/// response is written as JSON and read.
 pub(crate) async fn coded<J: Job, D: Drive>(mode: Mode, drive: D) -> D::Output {
     let transport = Coded::new(MemoryTransport::default(), Json);
     let batcher: Batcher<J::Request, J::Response> = Batcher::new(transport.clone());
