@@ -1,4 +1,4 @@
-//! What the programs are asked for: `[--quick] [--json] [--threads N] [--only TEXT]`.
+//! What the programs are asked for: `[--quick] [--json] [--threads N] [--only TEXT] [--subject TEXT]`.
 
 use std::error::Error;
 use std::num::NonZeroUsize;
@@ -16,6 +16,8 @@ pub struct Arguments {
     pub threads: NonZeroUsize,
     /// What is in the names of the workloads that are measured.
     only: String,
+    /// What is in the names of the subjects that are.
+    subject: String,
 }
 
 impl Arguments {
@@ -30,6 +32,7 @@ impl Arguments {
             json: false,
             threads: TWO,
             only: String::new(),
+            subject: String::new(),
         };
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
@@ -44,8 +47,11 @@ impl Arguments {
                 "--only" => {
                     read.only = arguments.next().ok_or("--only: no text")?;
                 }
+                "--subject" => {
+                    read.subject = arguments.next().ok_or("--subject: no text")?;
+                }
                 _ => {
-                    let allowed = "--quick, --json, --threads N and --only TEXT";
+                    let allowed = "--quick, --json, --threads N, --only TEXT and --subject TEXT";
                     return Err(format!("{argument}: allowed are {allowed}").into());
                 }
             }
@@ -71,6 +77,12 @@ impl Arguments {
     pub fn choose(&self, workload: &str) -> bool {
         workload.contains(&self.only)
     }
+
+    /// Whether the subject of this name is.
+    #[must_use]
+    pub fn choose_subject(&self, subject: &str) -> bool {
+        subject.contains(&self.subject)
+    }
 }
 
 #[cfg(test)]
@@ -92,12 +104,17 @@ mod tests {
         assert!(all.choose("small/64"));
         let some = read("--only /64").unwrap();
         assert!(some.choose("small/64") && !some.choose("small/1"));
+        assert!(some.choose_subject("amate"));
+        let some = read("--subject ours").unwrap();
+        assert!(some.choose("small/64"));
+        assert!(some.choose_subject("ours-static") && !some.choose_subject("amate"));
     }
 
     #[test]
     fn what_is_not_understood_is_an_error() {
         assert!(read("--fast").unwrap_err().starts_with("--fast: "));
         assert!(read("--only").unwrap_err().starts_with("--only: "));
+        assert!(read("--subject").unwrap_err().starts_with("--subject: "));
         assert!(read("--threads").unwrap_err().starts_with("--threads: "));
         assert!(read("--threads 0").unwrap_err().starts_with("--threads: "));
     }

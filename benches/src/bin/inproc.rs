@@ -1,9 +1,9 @@
-//! Measures batching within one process: `inproc [--quick] [--json] [--threads N] [--only TEXT]`.
+//! Measures batching within one process: `inproc [--quick] [--json] [--threads N] [--only TEXT] [--subject TEXT]`.
 //!
 //! N is the number of the runtime's workers, 2 unless it is given. With one, figures are steady; with
 //! more, the runtime now keeps all tasks on one worker and now passes them between several, and
-//! every figure depends on which it does. TEXT is in the names of the workloads that are measured, all
-//! of them unless it is given.
+//! every figure depends on which it does. TEXT is in the names of the workloads that are measured, or of
+//! the subjects, all of them unless it is given.
 #![allow(
     clippy::print_stdout,
     reason = "a benchmark's results are its standard output"
@@ -36,7 +36,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut all = Vec::new();
     let chosen = Workload::ALL.into_iter();
     for workload in chosen.filter(|workload| arguments.choose(workload.name)) {
-        let results = measure(workload, effort, arguments.threads, progress::show)?;
+        let results = measure(
+            workload,
+            effort,
+            arguments.threads,
+            |subject| arguments.choose_subject(subject),
+            progress::show,
+        )?;
         for subject in results.subjects() {
             if arguments.json {
                 println!("{}", report::json_line(&results, subject));

@@ -1,7 +1,7 @@
-//! Measures batching over Redis: `wire [--quick] [--json] [--threads N] [--only TEXT]`.
+//! Measures batching over Redis: `wire [--quick] [--json] [--threads N] [--only TEXT] [--subject TEXT]`.
 //!
 //! N is the number of workers of each tokio runtime, 2 unless it is given. TEXT is in the names of the
-//! workloads that are measured, all of them unless it is given. Needs a redis-server, and
+//! workloads that are measured, or of the subjects, all of them unless it is given. Needs a redis-server, and
 //! for the subjects that have Python in them an interpreter with the package, which the variable
 //! `DYNAMIC_BATCHER_TEST_PYTHON` names.
 #![allow(
@@ -42,17 +42,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let threads = arguments.threads;
     let chosen = |name: &str| arguments.choose(name);
+    let chosen_subject = |name: &str| arguments.choose_subject(name);
     let workloads: Vec<_> = Workload::ALL
         .into_iter()
         .filter(|workload| chosen(workload.name))
         .collect();
-    let mut results = measure(&workloads, effort, threads, progress::show)?;
+    let mut results = measure(&workloads, effort, threads, chosen_subject, progress::show)?;
     if Workload::TENTHS.iter().any(|tenth| chosen(tenth.name)) {
-        results.extend(long::measure(effort, threads, progress::show)?);
+        results.extend(long::measure(
+            effort,
+            threads,
+            chosen_subject,
+            progress::show,
+        )?);
     }
     let mut idle = Vec::new();
     if chosen(Workload::IDLE.name) {
-        idle = idle::measure(effort, threads, progress::show)?;
+        idle = idle::measure(effort, threads, chosen_subject, progress::show)?;
     }
 
     let rows = || {

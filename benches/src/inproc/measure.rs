@@ -116,7 +116,8 @@ impl Results {
 }
 
 /// Measures all subjects of a workload, in turns, so that what the machine does meanwhile meets
-/// all of them. `threads` are those of the runtime, `progress` is told what comes next.
+/// all of them, of those whose names are `chosen`. `threads` are those of the runtime, `progress` is
+/// told what comes next.
 ///
 /// # Errors
 ///
@@ -129,9 +130,11 @@ pub fn measure(
     workload: Workload,
     effort: Effort,
     threads: NonZeroUsize,
+    chosen: impl Fn(&str) -> bool,
     mut progress: impl FnMut(&str),
 ) -> io::Result<Results> {
     let subjects = workload.subjects().into_iter();
+    let subjects = subjects.filter(|subject| chosen(subject.name()));
     let mut rounds: Vec<_> = subjects.map(|subject| (subject, Vec::new())).collect();
     for round in 0..effort.rounds {
         for turn in 0..rounds.len() {

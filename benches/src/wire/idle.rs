@@ -38,6 +38,7 @@ pub struct Idle {
 pub fn measure(
     effort: Effort,
     threads: NonZeroUsize,
+    chosen: impl Fn(&str) -> bool,
     mut progress: impl FnMut(&str),
 ) -> Result<Vec<Idle>, Box<dyn Error>> {
     let mut all = Vec::new();
@@ -46,6 +47,9 @@ pub fn measure(
         let End::Ours(client) = subject.caller() else {
             continue;
         };
+        if !chosen(subject.name()) {
+            continue;
+        }
         progress(&format!("{}, {}", workload.name, subject.name()));
         let server = RedisServer::start(None);
         let port = server.port();

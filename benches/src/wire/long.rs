@@ -26,6 +26,7 @@ use crate::wire::workload::Workload;
 pub fn measure(
     effort: Effort,
     threads: NonZeroUsize,
+    chosen: impl Fn(&str) -> bool,
     mut progress: impl FnMut(&str),
 ) -> Result<[Results; 2], Box<dyn Error>> {
     let mut ends = Workload::TENTHS.map(Results::new);
@@ -35,6 +36,9 @@ pub fn measure(
             let End::Ours(client) = subject.caller() else {
                 continue;
             };
+            if !chosen(subject.name()) {
+                continue;
+            }
             let (of, name) = (effort.long_rounds, subject.name());
             progress(&format!(
                 "round {round} of {of}: {} requests, {name}",

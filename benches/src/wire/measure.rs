@@ -62,7 +62,7 @@ pub fn has_python() -> bool {
     python::interpreter().is_some()
 }
 
-/// Measures all subjects that can be under all workloads. A round has one run of each, so that what
+/// Measures all subjects that can be, of those whose names are `chosen`, under all workloads. A round has one run of each, so that what
 /// the machine does meanwhile meets all that is compared: subjects, and workloads. `threads` are
 /// those of each tokio runtime, `progress` is told what comes next.
 ///
@@ -77,6 +77,7 @@ pub fn measure(
     workloads: &[Workload],
     effort: Effort,
     threads: NonZeroUsize,
+    chosen: impl Fn(&str) -> bool,
     mut progress: impl FnMut(&str),
 ) -> Result<Vec<Results>, Box<dyn Error>> {
     let mut all: Vec<_> = workloads.iter().copied().map(Results::new).collect();
@@ -84,6 +85,7 @@ pub fn measure(
         for results in &mut all {
             let workload = results.workload;
             let subjects = workload.subjects.iter().copied();
+            let subjects = subjects.filter(|subject| chosen(subject.name()));
             let subjects = subjects.filter(|subject| has_python() || !subject.needs_python());
             let mut subjects: Vec<_> = subjects.collect();
             // Another one begins each round: nobody always comes after the same one.
