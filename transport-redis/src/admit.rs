@@ -62,7 +62,7 @@ impl Admit {
             *self.script() = loaded
                 .text()
                 .ok()
-                .and_then(|text| String::from_utf8(text).ok());
+                .and_then(|text| String::from_utf8(text.into()).ok());
         }
         match reply {
             Value::Refused(refusal) if refusal.code == "NOSCRIPT" => {

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
 use dynamic_batcher::{BatchId, BatchInfo, CallMeta, CloseReason, Result};
 use tokio::sync::oneshot;
 
@@ -69,7 +70,7 @@ impl Read {
     }
 
     fn of(stream: &str, entries: Vec<Value>) -> Self {
-        let stream = Value::Text(stream.into());
+        let stream = text(stream);
         Self(Value::List(vec![Value::List(vec![
             stream,
             Value::List(entries),
@@ -110,9 +111,13 @@ impl Read {
     }
 }
 
+fn text(text: impl AsRef<[u8]>) -> Value {
+    Value::Text(Bytes::copy_from_slice(text.as_ref()))
+}
+
 fn entry<'a>(id: &str, fields: impl IntoIterator<Item = &'a [u8]>) -> Value {
-    let fields = fields.into_iter().map(|text| Value::Text(text.into()));
-    Value::List(vec![Value::Text(id.into()), Value::List(fields.collect())])
+    let fields = fields.into_iter().map(text);
+    Value::List(vec![text(id), Value::List(fields.collect())])
 }
 
 /// Writes the command that tells one caller the responses of a batch; how long it is.

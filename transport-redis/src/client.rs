@@ -21,6 +21,8 @@ pub(crate) mod observed;
 pub(crate) mod redis;
 #[cfg(test)]
 mod repeating;
+#[cfg(feature = "client-redis")]
+mod resp;
 #[cfg(test)]
 pub(crate) mod scripted;
 #[cfg(test)]

@@ -164,13 +164,14 @@ impl DeadLetter {
             let found = fields.find(|(name, _)| name == wanted.as_bytes());
             found.map(|(_, value)| value.clone())
         };
-        let text = |name| String::from_utf8(field(name).unwrap_or_default()).unwrap_or_default();
+        let text =
+            |name| String::from_utf8(field(name).unwrap_or_default().into()).unwrap_or_default();
         let request_id = text(REQUEST);
         let sent = StreamId::parse(request_id.as_bytes()).unwrap_or(id).millis;
         Self {
             id: id.to_string(),
             request_id,
-            body: field(BODY),
+            body: field(BODY).map(Vec::from),
             reason: text(REASON),
             attempts: text(ATTEMPTS).parse().unwrap_or_default(),
             consumer: text(CONSUMER),

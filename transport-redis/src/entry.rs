@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use bytes::Bytes;
 use dynamic_batcher::{Error, ErrorKind, Result};
 
 use crate::value::Value;
@@ -62,7 +63,7 @@ impl FromStr for StreamId {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) id: StreamId,
-    pub(crate) fields: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) fields: Vec<(Bytes, Bytes)>,
 }
 
 impl Entry {
@@ -83,7 +84,7 @@ impl Entry {
     }
 
     /// Reads a reply to XREAD or XREADGROUP: for each stream that has any its entries, by key.
-    pub(crate) fn by_stream(value: Value) -> Result<Vec<(Vec<u8>, Vec<Self>)>> {
+    pub(crate) fn by_stream(value: Value) -> Result<Vec<(Bytes, Vec<Self>)>> {
         let mut flat = Vec::new();
         // Pairs, each in a list of its own, or (protocol 3) a map, which arrives flattened.
         for value in value.list()? {
@@ -116,7 +117,7 @@ mod tests {
     use crate::value::Refusal;
 
     fn text(text: &str) -> Value {
-        Value::Text(text.into())
+        Value::Text(Bytes::copy_from_slice(text.as_bytes()))
     }
 
     #[test]
@@ -148,7 +149,10 @@ mod tests {
             let streams = Entry::by_stream(reply).unwrap();
             let keys: Vec<_> = streams.iter().map(|(key, _)| &**key).collect();
             assert_eq!(keys, [b"a", b"b"]);
-            assert_eq!(streams[0].1[0].fields, [(b"body".to_vec(), b"1".to_vec())]);
+            assert_eq!(
+                streams[0].1[0].fields,
+                [(Bytes::from("body"), Bytes::from("1"))]
+            );
         }
         assert!(Entry::by_stream(Value::Nil).unwrap().is_empty());
     }
@@ -158,7 +162,7 @@ mod tests {
         let leaf = prop_oneof![
             Just(Value::Nil),
             any::<i64>().prop_map(Value::Int),
-            any::<Vec<u8>>().prop_map(Value::Text),
+            any::<Vec<u8>>().prop_map(|text| Value::Text(text.into())),
             "[0-9]{0,21}-?[0-9]{0,21}".prop_map(|id| Value::Text(id.into())),
             "[A-Z]{1,9}( .*)?".prop_map(|text| Value::Refused(Refusal::new(&text))),
         ];
@@ -206,16 +210,20 @@ mod tests {
         ) {
             let all = entries.iter().map(|(id, fields)| {
                 let flat = fields.iter().flat_map(|(name, value)| [name.clone(), value.clone()]);
-                let flat = flat.map(Value::Text).collect();
+                let flat = flat.map(|text| Value::Text(text.into())).collect();
                 Value::List(vec![text(&id.to_string()), Value::List(flat)])
             });
             let all = Value::List(all.collect());
-            let reply = Value::List(vec![Value::List(vec![Value::Text(key.clone()), all])]);
+            let reply = Value::List(vec![Value::List(vec![Value::Text(key.clone().into()), all])]);
             let mut streams = Entry::by_stream(reply).unwrap();
             let (read_key, read) = streams.pop().unwrap();
             let read = read.into_iter().map(|Entry { id, fields }| (id, fields));
-            prop_assert_eq!(read.collect::<Vec<_>>(), entries);
-            prop_assert_eq!((read_key, streams.len()), (key, 0));
+            let entries = entries.into_iter().map(|(id, fields)| {
+                let fields = fields.into_iter().map(|(name, value)| (name.into(), value.into()));
+                (id, fields.collect::<Vec<(Bytes, Bytes)>>())
+            });
+            prop_assert_eq!(read.collect::<Vec<_>>(), entries.collect::<Vec<_>>());
+            prop_assert_eq!((&*read_key, streams.len()), (&*key, 0));
         }
     }
 }

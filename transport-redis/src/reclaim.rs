@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use dynamic_batcher::{Error, Result};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -150,7 +151,7 @@ async fn take_over(inbox: &Arc<Inbox>) -> Result<(bool, Vec<Exhausted>)> {
     let wanted = wanted.min(TAKEN);
     let (mut taken, mut exhausted) = (Vec::new(), Vec::new());
     let (mut last_waits, mut more) = (false, false);
-    let mut next = Some(b"-".to_vec());
+    let mut next = Some(Bytes::from_static(b"-"));
     while let Some(from) = next {
         let part = take_part(&inbox.place, wanted - taken.len(), holding, &from).await?;
         holding |= !part.taken.is_empty();
@@ -170,7 +171,7 @@ struct Part {
     exhausted: Vec<Exhausted>,
     last_waits: bool,
     /// From where to go on.
-    next: Option<Vec<u8>>,
+    next: Option<Bytes>,
     /// There are others to take.
     more: bool,
 }

@@ -230,7 +230,7 @@ impl Answers {
         let cleaned = self.client.send(&clean).await;
         let count = answers.len();
         let answers = answers.into_iter();
-        let answers = answers.map(|(idem, _, json)| (idem, Ok(Reply::new(json, None))));
+        let answers = answers.map(|(idem, _, json)| (idem, Ok(Reply::new(json.into(), None))));
         let ended = self.outstanding.end_all(answers);
         self.dropped(count - ended);
         self.outstanding.drained(count);

@@ -1,10 +1,11 @@
 //! Replies as they stand on a caller's reply stream: one entry for all of a batch's to that caller.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use dynamic_batcher::{BatchId, BatchInfo, CloseReason, Error, ErrorKind, ItemInfo, Reply, Result};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 use crate::command::Command;
 use crate::entry::{StreamId, unreadable};
@@ -116,7 +117,7 @@ pub(crate) fn write(
 
 /// The replies of an entry, each with the caller's name for its request. What cannot be read is the
 /// error of that one request.
-pub(crate) fn parse(fields: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<(u64, Result<Reply<Vec<u8>>>)> {
+pub(crate) fn parse(fields: Vec<(Bytes, Bytes)>) -> Vec<(u64, Result<Reply<Vec<u8>>>)> {
     let mut batch = None;
     let mut replies = Vec::new();
     for (name, value) in fields {
@@ -136,12 +137,9 @@ pub(crate) fn parse(fields: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<(u64, Result<Reply<V
     let replies = replies
         .into_iter()
         .enumerate()
-        .map(|(index, (idem, mut value))| {
+        .map(|(index, (idem, value))| {
             let outcome = match value.split_first() {
-                Some((b'+', _)) => {
-                    value.remove(0);
-                    Ok(value)
-                }
+                Some((b'+', json)) => Ok(json.to_vec()),
                 Some((b'-', json)) => Err(Failure::read(json)),
                 _ => Err(unreadable("a reply begins with neither `+` nor `-`")),
             };

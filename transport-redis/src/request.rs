@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use dynamic_batcher::Result;
 use dynamic_batcher::trace::TraceContext;
 
@@ -26,7 +27,7 @@ pub(crate) enum Caller {
     /// A caller of ours: its reply stream, and its name for the request.
     Stream { reply_to: String, idem: String },
     /// An entry that says `v` and not where to answer: it goes to the dead letters.
-    Nobody { body: Option<Vec<u8>> },
+    Nobody { body: Option<Bytes> },
 }
 
 /// A request as a processor reads it.
@@ -88,7 +89,11 @@ impl Request {
             };
             *field = Some(value);
         }
-        let text = |value: Option<Vec<u8>>| value.and_then(|value| String::from_utf8(value).ok());
+        // Copied: what waits does not keep the memory of all that was read with it.
+        let text = |value: Option<Bytes>| {
+            let value = value?;
+            Some(std::str::from_utf8(&value).ok()?.to_owned())
+        };
         let caller = match (version, text(reply_to), text(idem)) {
             (Some(_), Some(reply_to), Some(idem)) if is_reply_stream(&reply_to) => {
                 Caller::Stream { reply_to, idem }
@@ -103,7 +108,7 @@ impl Request {
             let error = unreadable(format!("the entry has no field `{BODY}`"));
             return (caller, Err(error));
         };
-        let millis = |value: Vec<u8>| std::str::from_utf8(&value).ok()?.parse().ok();
+        let millis = |value: Bytes| std::str::from_utf8(&value).ok()?.parse().ok();
         let timeout = match timeout.map(millis) {
             None => None,
             Some(Some(millis)) => Some(Duration::from_millis(millis)),
@@ -113,7 +118,7 @@ impl Request {
             }
         };
         let request = Self {
-            body,
+            body: body.into(),
             timeout,
             trace: trace.and_then(|trace| TraceContext::parse(&trace)),
         };
@@ -128,7 +133,7 @@ pub(crate) fn written(
     reply_to: &str,
     idem: u64,
     timeout: Duration,
-) -> Vec<(Vec<u8>, Vec<u8>)> {
+) -> Vec<(Bytes, Bytes)> {
     let mut command = Command::new("EVAL");
     write(&mut command, body, idem, timeout);
     let own: Vec<_> = command.iter().collect();
@@ -140,7 +145,8 @@ pub(crate) fn written(
         (number, own[1]),
         (time, own[2]),
     ];
-    let fields = fields.map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec()));
+    let copy = Bytes::copy_from_slice;
+    let fields = fields.map(|(name, value)| (copy(name.as_bytes()), copy(value)));
     fields.into()
 }
 
@@ -152,7 +158,7 @@ mod tests {
     use crate::entry::StreamId;
 
     fn entry(fields: &[(&str, &str)]) -> Entry {
-        let bytes = |text: &str| text.as_bytes().to_vec();
+        let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
         Entry {
             id: StreamId::MIN,
             fields: fields

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use dynamic_batcher::{Error, ErrorKind, Result};
 
 /// A reply, with the differences between the versions of the protocol taken out: text is text,
@@ -10,7 +11,8 @@ use dynamic_batcher::{Error, ErrorKind, Result};
 pub(crate) enum Value {
     Nil,
     Int(i64),
-    Text(Vec<u8>),
+    /// Often a part of the memory that the whole reply is in.
+    Text(Bytes),
     List(Vec<Self>),
     /// The server refused the command.
     Refused(Refusal),
@@ -89,7 +91,7 @@ impl Value {
         }
     }
 
-    pub(crate) fn text(self) -> Result<Vec<u8>> {
+    pub(crate) fn text(self) -> Result<Bytes> {
         match self {
             Self::Text(text) => Ok(text),
             other => Err(other.unexpected("text")),
@@ -97,7 +99,7 @@ impl Value {
     }
 
     /// Text, or `None` where there is nothing.
-    pub(crate) fn optional_text(self) -> Result<Option<Vec<u8>>> {
+    pub(crate) fn optional_text(self) -> Result<Option<Bytes>> {
         match self {
             Self::Nil => Ok(None),
             other => other.text().map(Some),
@@ -126,6 +128,15 @@ impl Value {
         match self {
             Self::Refused(refusal) if refusal.code == "BUSYGROUP" => Ok(()),
             reply => reply.accepted().map(drop),
+        }
+    }
+
+    /// A list with an error in it is that error, as every client has it.
+    #[cfg(feature = "client-redis")]
+    pub(crate) fn list_of(mut values: Vec<Self>) -> Self {
+        match values.iter().position(|v| matches!(v, Self::Refused(_))) {
+            Some(refused) => values.swap_remove(refused),
+            None => Self::List(values),
         }
     }
 

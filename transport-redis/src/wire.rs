@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_server_that_is_too_old_or_says_no_version_is_refused() {
-        let info = |text: &str| Value::Text(format!("# Server\r\n{text}\r\n").into_bytes());
+        let info = |text: &str| Value::Text(format!("# Server\r\n{text}\r\n").into());
         for good in ["6.2.0", "6.10.1", "7.0.15", "8.0.1"] {
             let checked = check_version(info(&format!("redis_version:{good}")));
             assert!(checked.is_ok(), "{good}: {checked:?}");

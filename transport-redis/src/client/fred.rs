@@ -210,10 +210,10 @@ impl From<Reply> for Value {
             Reply::Null => Self::Nil,
             Reply::Integer(number) => Self::Int(number),
             Reply::Boolean(truth) => Self::Int(truth.into()),
-            Reply::Bytes(text) => Self::Text(text.into()),
-            Reply::String(text) => Self::Text(text.into_inner().into()),
-            Reply::Queued => Self::Text(b"QUEUED".to_vec()),
-            Reply::Double(number) => Self::Text(number.to_string().into_bytes()),
+            Reply::Bytes(text) => Self::Text(text),
+            Reply::String(text) => Self::Text(text.into_inner()),
+            Reply::Queued => Self::Text(Bytes::from_static(b"QUEUED")),
+            Reply::Double(number) => Self::Text(number.to_string().into()),
             Reply::Array(values) => Self::List(values.into_iter().map(Self::from).collect()),
             Reply::Map(map) => {
                 let pairs = map.inner().into_iter();

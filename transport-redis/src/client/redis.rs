@@ -1,19 +1,33 @@
 //! The crate `redis`: a multiplexed connection, on which a pipeline is one message.
 
+use std::io;
+
 use async_trait::async_trait;
+use bytes::Bytes;
 use dynamic_batcher::{Error, ErrorKind, Result};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
 use redis::aio::MultiplexedConnection;
+use redis::io::tcp::TcpSettings;
 use redis::{
     AsyncConnectionConfig, ConnectionAddr, IntoConnectionInfo, ProtocolVersion,
     RedisConnectionInfo, RedisResult,
 };
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
+use tokio::task::AbortHandle;
 
 use super::connection::{Connection, Shared};
+use super::resp;
 use crate::RedisConfig;
 use crate::command::Command;
 use crate::value::{Refusal, Value};
+
+mod folded;
+
+use folded::Folded;
 
 pub(crate) type RedisClient = Shared<Multiplexed>;
 
@@ -74,7 +88,61 @@ pub(crate) fn client(config: &RedisConfig) -> Result<redis::Client> {
         .map_err(not_opened)
 }
 
-pub(crate) struct Multiplexed(MultiplexedConnection);
+pub(crate) struct Multiplexed {
+    connection: MultiplexedConnection,
+    /// Of the task that reads and writes, where the replies are folded; the crate sees to its own.
+    task: Option<AbortHandle>,
+}
+
+impl Multiplexed {
+    /// Over a stream whose replies are folded.
+    async fn folded<S>(
+        stream: S,
+        login: &RedisConnectionInfo,
+        config: AsyncConnectionConfig,
+    ) -> RedisResult<Self>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (stream, switch) = Folded::new(stream);
+        let opened = MultiplexedConnection::new_with_config(login, stream, config);
+        let (connection, driver) = opened.await?;
+        switch.on();
+        Ok(Self {
+            connection,
+            task: Some(tokio::spawn(driver).abort_handle()),
+        })
+    }
+
+    fn value(&self, reply: redis::Value) -> Result<Value> {
+        match (&self.task, reply) {
+            (Some(_), redis::Value::BulkString(reply)) => resp::read(&reply.into()),
+            (_, reply) => Ok(reply.into()),
+        }
+    }
+}
+
+impl Drop for Multiplexed {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+/// Opens a connection as the crate does.
+async fn connect_tcp(host: &str, port: u16, settings: &TcpSettings) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((host, port)).await?;
+    stream.set_nodelay(settings.nodelay())?;
+    let socket = redis::io::tcp::socket2::SockRef::from(&stream);
+    if let Some(keepalive) = settings.keepalive() {
+        socket.set_tcp_keepalive(keepalive)?;
+    }
+    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+    socket.set_tcp_user_timeout(settings.user_timeout())?;
+    drop(socket);
+    Ok(stream)
+}
 
 #[async_trait]
 impl Connection for Multiplexed {
@@ -88,8 +156,30 @@ impl Connection for Multiplexed {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None);
-        let opened = client.get_multiplexed_async_connection_with_config(&config);
-        opened.await.map(Self).map_err(not_opened)
+        let info = client.get_connection_info();
+        let login = info.redis_settings();
+        let opened = match info.addr() {
+            ConnectionAddr::Tcp(host, port) => {
+                match connect_tcp(host, *port, info.tcp_settings()).await {
+                    Ok(stream) => Self::folded(stream, login, config).await,
+                    Err(error) => Err(error.into()),
+                }
+            }
+            #[cfg(unix)]
+            ConnectionAddr::Unix(path) => match UnixStream::connect(path).await {
+                Ok(stream) => Self::folded(stream, login, config).await,
+                Err(error) => Err(error.into()),
+            },
+            // What encrypts is the crate's, and so is the reading then.
+            _ => client
+                .get_multiplexed_async_connection_with_config(&config)
+                .await
+                .map(|connection| Self {
+                    connection,
+                    task: None,
+                }),
+        };
+        opened.map_err(not_opened)
     }
 
     async fn send(&self, commands: &[Command]) -> Result<Vec<Value>> {
@@ -105,12 +195,12 @@ impl Connection for Multiplexed {
             pipeline.add_command(packed);
         }
         // A clone is a handle to the same connection, and must be had to send.
-        let mut connection = self.0.clone();
+        let mut connection = self.connection.clone();
         match connection
             .send_packed_commands(&pipeline, 0, commands.len())
             .await
         {
-            Ok(replies) => Ok(replies.into_iter().map(Value::from).collect()),
+            Ok(replies) => replies.into_iter().map(|reply| self.value(reply)).collect(),
             Err(error) => Err(failed(error)),
         }
     }
@@ -159,24 +249,17 @@ fn failed(error: redis::RedisError) -> Error {
 impl From<redis::Value> for Value {
     fn from(value: redis::Value) -> Self {
         use redis::Value as Reply;
-        // A list with an error in it is that error, as the other client has it.
-        let list = |values: Vec<Reply>| {
-            let mut values: Vec<_> = values.into_iter().map(Self::from).collect();
-            match values.iter().position(|v| matches!(v, Self::Refused(_))) {
-                Some(refused) => values.swap_remove(refused),
-                None => Self::List(values),
-            }
-        };
+        let list = |values: Vec<Reply>| Self::list_of(values.into_iter().map(Self::from).collect());
         match value {
             Reply::Nil => Self::Nil,
             Reply::Int(number) => Self::Int(number),
             Reply::Boolean(truth) => Self::Int(truth.into()),
-            Reply::BulkString(text) => Self::Text(text),
+            Reply::BulkString(text) => Self::Text(text.into()),
             Reply::SimpleString(text) | Reply::VerbatimString { text, .. } => {
-                Self::Text(text.into_bytes())
+                Self::Text(text.into_bytes().into())
             }
-            Reply::Okay => Self::Text(b"OK".to_vec()),
-            Reply::Double(number) => Self::Text(number.to_string().into_bytes()),
+            Reply::Okay => Self::Text(Bytes::from_static(b"OK")),
+            Reply::Double(number) => Self::Text(number.to_string().into()),
             Reply::Array(values) | Reply::Set(values) | Reply::Push { data: values, .. } => {
                 list(values)
             }
@@ -188,7 +271,7 @@ impl From<redis::Value> for Value {
             }
             // A big number, whose type depends on the crate's features, and what may come: nothing
             // that any command of ours is answered with, and text that is no number of theirs.
-            other => Self::Text(format!("{other:?}").into_bytes()),
+            other => Self::Text(format!("{other:?}").into()),
         }
     }
 }

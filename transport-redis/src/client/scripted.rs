@@ -148,7 +148,7 @@ fn line(command: &Command) -> String {
 }
 
 pub(crate) fn text(text: impl AsRef<[u8]>) -> Value {
-    Value::Text(text.as_ref().to_vec())
+    Value::Text(text.as_ref().to_vec().into())
 }
 
 pub(crate) fn list(values: impl IntoIterator<Item = Value>) -> Value {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// An entry's fields, as the server hands them out.
-type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+type Fields = Vec<(Bytes, Bytes)>;
 
 /// What is added for replies: for each its number, its outcome and its position in the batch.
 fn entries(batch: Option<&BatchInfo>, replies: Vec<(u64, Result<Vec<u8>>, u32)>) -> Vec<Fields> {
@@ -25,7 +25,7 @@ fn entries(batch: Option<&BatchInfo>, replies: Vec<(u64, Result<Vec<u8>>, u32)>)
 }
 
 fn fields(command: &Command) -> Fields {
-    let args: Vec<_> = command.iter().map(<[u8]>::to_vec).collect();
+    let args: Vec<_> = command.iter().map(Bytes::copy_from_slice).collect();
     let pairs = args.chunks_exact(2);
     pairs
         .map(|pair| (pair[0].clone(), pair[1].clone()))
@@ -117,14 +117,15 @@ fn many_bytes_are_split_over_entries_and_each_place_stays_with_its_reply() {
 
 #[test]
 fn what_cannot_be_read_is_an_error_of_that_request_alone() {
-    let fields = vec![
-        (b"made".to_vec(), b"1".to_vec()),
-        (b"1".to_vec(), b"?".to_vec()),
-        (b"2".to_vec(), b"-no json".to_vec()),
-        (b"3".to_vec(), b"+3".to_vec()),
-        (b"batch".to_vec(), b"no json".to_vec()),
+    let fields = [
+        ("made", "1"),
+        ("1", "?"),
+        ("2", "-no json"),
+        ("3", "+3"),
+        ("batch", "no json"),
     ];
-    let read = parse(fields);
+    let fields = fields.map(|(name, value)| (Bytes::from(name), Bytes::from(value)));
+    let read = parse(fields.into());
     let idems: Vec<_> = read.iter().map(|(idem, _)| *idem).collect();
     assert_eq!(idems, [1, 2, 3]);
     assert_eq!(read[0].1.as_ref().unwrap_err().kind(), ErrorKind::Decode);
@@ -204,7 +205,7 @@ proptest! {
         let batch = with_batch.then(batch);
         let entries = entries(batch.as_ref(), replies.collect());
         for fields in &entries {
-            let replies = fields.iter().filter(|(name, _)| name != b"batch");
+            let replies = fields.iter().filter(|(name, _)| name != "batch");
             let sizes = replies.clone().map(|(name, value)| name.len() + value.len());
             // The escapes in the texts of errors are not counted.
             prop_assert!(sizes.sum::<usize>() <= MOST_BYTES + (1 << 14) || replies.count() == 1);
@@ -244,6 +245,7 @@ proptest! {
         ),
     ) {
         let number = |name: &[u8]| std::str::from_utf8(name).ok()?.parse::<u64>().ok();
+        let fields: Fields = fields.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         let named: Vec<_> = fields.iter().filter_map(|(name, _)| number(name)).collect();
         let read: Vec<_> = parse(fields).into_iter().map(|(idem, _)| idem).collect();
         prop_assert_eq!(read, named);

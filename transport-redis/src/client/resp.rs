@@ -1,0 +1,172 @@
+//! A reply as the server sends it: where it ends, and what it says, in either version of the protocol.
+//! What a server sends of itself, as to those who subscribe, is no reply and is refused.
+//!
+//! The parts of a reply share its memory: an entry of a stream costs no allocation for each field.
+
+use std::io;
+
+use bytes::Bytes;
+use dynamic_batcher::{Error, ErrorKind, Result};
+
+use crate::value::{Refusal, Value};
+
+/// The deepest list in a list that is read: those of the server are at most five deep.
+const DEEPEST: usize = 32;
+
+/// Looks for the end of a reply of which more and more arrives.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    /// How far has been looked; beyond what is there, where a text is known to be longer.
+    at: usize,
+    /// How many values are still to come.
+    missing: usize,
+}
+
+impl Default for Scan {
+    fn default() -> Self {
+        Self { at: 0, missing: 1 }
+    }
+}
+
+impl Scan {
+    /// How long the reply is that `bytes` begin with, or `None` as long as it is not all there. What
+    /// has been looked at is not looked at again: the next call has the same bytes, and more.
+    pub(crate) fn end(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
+        while self.missing > 0 {
+            let Some((line, after)) = line(bytes, self.at) else {
+                return Ok(None);
+            };
+            let (more, length) = match line {
+                [b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(', ..] => (0, 0),
+                [b'$' | b'=' | b'!', length @ ..] => match number(length)? {
+                    None => (0, 0),
+                    Some(length) => (0, length.checked_add(2).ok_or_else(malformed)?),
+                },
+                [b'*' | b'~', count @ ..] => (number(count)?.unwrap_or_default(), 0),
+                [b'%', pairs @ ..] => (twice(number(pairs)?.unwrap_or_default())?, 0),
+                _ => return Err(malformed()),
+            };
+            self.at = after.checked_add(length).ok_or_else(malformed)?;
+            self.missing = (self.missing - 1).checked_add(more).ok_or_else(malformed)?;
+        }
+        Ok((self.at <= bytes.len()).then_some(self.at))
+    }
+}
+
+/// Reads a reply that is all there.
+pub(crate) fn read(reply: &Bytes) -> Result<Value> {
+    let mut reader = Reader { reply, at: 0 };
+    reader
+        .value(0)
+        .map_err(|error| Error::with_source(ErrorKind::Connection, error))
+}
+
+struct Reader<'a> {
+    reply: &'a Bytes,
+    at: usize,
+}
+
+impl Reader<'_> {
+    fn value(&mut self, depth: usize) -> io::Result<Value> {
+        let (line, after) = line(self.reply, self.at).ok_or_else(malformed)?;
+        let start = self.at + 1;
+        let end = self.at + line.len();
+        self.at = after;
+        match line {
+            [b'+' | b',' | b'(', ..] => Ok(Value::Text(self.reply.slice(start..end))),
+            [b'-', text @ ..] => Ok(refused(text)),
+            [b':', digits @ ..] => Ok(Value::Int(integer(digits)?)),
+            [b'#', truth] => Ok(Value::Int((*truth == b't').into())),
+            [b'_'] => Ok(Value::Nil),
+            [b'$', length @ ..] => match number(length)? {
+                None => Ok(Value::Nil),
+                Some(length) => Ok(Value::Text(self.text(length)?)),
+            },
+            [b'=', length @ ..] => {
+                /// What kind of text it is, in three letters.
+                const KIND: usize = 4;
+                let text = self.text(number(length)?.ok_or_else(malformed)?)?;
+                if text.len() < KIND {
+                    return Err(malformed());
+                }
+                Ok(Value::Text(text.slice(KIND..)))
+            }
+            [b'!', length @ ..] => {
+                let text = self.text(number(length)?.ok_or_else(malformed)?)?;
+                Ok(refused(&text))
+            }
+            [b'*' | b'~', count @ ..] => match number(count)? {
+                None => Ok(Value::Nil),
+                Some(count) => self.list(count, depth + 1),
+            },
+            [b'%', pairs @ ..] => {
+                let pairs = number(pairs)?.ok_or_else(malformed)?;
+                self.list(twice(pairs)?, depth + 1)
+            }
+            _ => Err(malformed()),
+        }
+    }
+
+    fn text(&mut self, length: usize) -> io::Result<Bytes> {
+        let end = self.at.checked_add(length).ok_or_else(malformed)?;
+        if self.reply.get(end..end.saturating_add(2)) != Some(b"\r\n") {
+            return Err(malformed());
+        }
+        let text = self.reply.slice(self.at..end);
+        self.at = end + 2;
+        Ok(text)
+    }
+
+    fn list(&mut self, count: usize, depth: usize) -> io::Result<Value> {
+        /// What the shortest value takes.
+        const SHORTEST: usize = 3;
+        if depth > DEEPEST {
+            return Err(malformed());
+        }
+        let most = (self.reply.len() - self.at) / SHORTEST;
+        let mut values = Vec::with_capacity(count.min(most));
+        for _ in 0..count {
+            values.push(self.value(depth)?);
+        }
+        Ok(Value::list_of(values))
+    }
+}
+
+/// The line that begins at `at`, without its end, and where the next one begins; `None` as long as its
+/// end is not there.
+fn line(bytes: &[u8], at: usize) -> Option<(&[u8], usize)> {
+    let rest = bytes.get(at..)?;
+    let length = rest.iter().position(|byte| *byte == b'\n')?;
+    let line = rest.get(..length)?;
+    Some((line.strip_suffix(b"\r").unwrap_or(line), at + length + 1))
+}
+
+fn refused(text: &[u8]) -> Value {
+    Value::Refused(Refusal::new(&String::from_utf8_lossy(text)))
+}
+
+/// How many values are in so many pairs.
+fn twice(pairs: usize) -> io::Result<usize> {
+    pairs.checked_mul(2).ok_or_else(malformed)
+}
+
+/// A length or a count; `None` for the negative ones, which stand for nothing.
+fn number(digits: &[u8]) -> io::Result<Option<usize>> {
+    Ok(usize::try_from(integer(digits)?).ok())
+}
+
+fn integer(digits: &[u8]) -> io::Result<i64> {
+    let digits = std::str::from_utf8(digits).ok();
+    let number = digits.and_then(|digits| digits.parse().ok());
+    number.ok_or_else(malformed)
+}
+
+fn malformed() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "what answers is no Redis: its reply is not of the protocol",
+    )
+}
+
+#[cfg(test)]
+mod tests;
