@@ -132,7 +132,6 @@ impl Value {
     }
 
     /// A list with an error in it is that error, as every client has it.
-    #[cfg(feature = "client-redis")]
     pub(crate) fn list_of(mut values: Vec<Self>) -> Self {
         match values.iter().position(|v| matches!(v, Self::Refused(_))) {
             Some(refused) => values.swap_remove(refused),

@@ -13,7 +13,9 @@ use fred::clients::Client;
 use fred::error::Error as Trouble;
 use fred::interfaces::{ClientLike, FredResult};
 use fred::types::config::{Config, ServerConfig};
-use fred::types::{Builder, ClusterHash, CustomCommand, RespVersion, Value as Reply};
+use fred::types::{
+    Builder, ClusterHash, CustomCommand, Resp3Frame as Frame, RespVersion, Value as Reply,
+};
 use futures_util::FutureExt;
 use futures_util::future::{self, BoxFuture, Either};
 use tokio::task::{AbortHandle, JoinError};
@@ -133,7 +135,7 @@ impl Connection for Routed {
     async fn send(&self, commands: &[Command]) -> Result<Vec<Value>> {
         let received = pin!(self.request(commands));
         match future::select(received, self.ended.clone()).await {
-            Either::Left((Ok(replies), _)) => Ok(replies.into_iter().map(value).collect()),
+            Either::Left((Ok(replies), _)) => Ok(replies),
             Either::Left((Err(error), _)) => Err(Error::with_source(ErrorKind::Connection, error)),
             Either::Right((error, _)) => Err(not_opened(error)),
         }
@@ -141,8 +143,8 @@ impl Connection for Routed {
 }
 
 impl Routed {
-    /// Sends commands; the error inside is what the server said, the other one is the client's.
-    async fn request(&self, commands: &[Command]) -> FredResult<Vec<FredResult<Reply>>> {
+    /// Sends commands; an error is the client's.
+    async fn request(&self, commands: &[Command]) -> FredResult<Vec<Value>> {
         let number = commands.len();
         let mut commands = commands.iter().map(|command| {
             let custom = CustomCommand::new_static(command.name, ClusterHash::FirstKey, false);
@@ -152,7 +154,7 @@ impl Routed {
             && let Some((custom, args)) = commands.next()
         {
             let frame = self.client.custom_raw(custom, args).await?;
-            return Ok(vec![frame.try_into()]);
+            return Ok(vec![read(frame)]);
         }
         let pipeline = self.client.pipeline();
         for (custom, args) in commands {
@@ -160,7 +162,7 @@ impl Routed {
         }
         let mut replies = pipeline.try_all().await;
         if replies.len() == number {
-            return Ok(replies);
+            return Ok(replies.into_iter().map(value).collect());
         }
         // The client failed, and says so in the place of all replies. (For a pipeline of one that
         // would look like an error reply.)
@@ -194,6 +196,17 @@ fn not_opened(error: Trouble) -> Error {
         Kind::Auth | Kind::Unknown | Kind::InvalidArgument => Refusal::new(error.details()).into(),
         Kind::Config | Kind::Url => Error::with_source(ErrorKind::Config, error),
         _ => Error::with_source(ErrorKind::Connection, error),
+    }
+}
+
+/// What the server sent, without the crate's values between: those look at each text.
+fn read(frame: Frame) -> Value {
+    match frame {
+        Frame::BlobString { data, .. } | Frame::SimpleString { data, .. } => Value::Text(data),
+        Frame::Number { data, .. } => Value::Int(data),
+        Frame::Null => Value::Nil,
+        Frame::Array { data, .. } => Value::list_of(data.into_iter().map(read).collect()),
+        other => value(other.try_into()),
     }
 }
 
