@@ -78,16 +78,18 @@ impl Request {
             (None, None, None, None, None, None);
         for (name, value) in entry.fields {
             // Of several the last counts, as in the Python package.
-            let field = match std::str::from_utf8(&name) {
-                Ok(BODY) => &mut body,
-                Ok(VERSION) => &mut version,
-                Ok(REPLY_TO) => &mut reply_to,
-                Ok(IDEM) => &mut idem,
-                Ok(TIMEOUT) => &mut timeout,
-                Ok(TRACEPARENT) => &mut trace,
-                _ => continue,
-            };
-            *field = Some(value);
+            let known = [
+                (BODY, &mut body),
+                (VERSION, &mut version),
+                (REPLY_TO, &mut reply_to),
+                (IDEM, &mut idem),
+                (TIMEOUT, &mut timeout),
+                (TRACEPARENT, &mut trace),
+            ];
+            let field = known.into_iter().find(|(known, _)| name == known);
+            if let Some((_, field)) = field {
+                *field = Some(value);
+            }
         }
         // Copied: what waits does not keep the memory of all that was read with it.
         let text = |value: Option<Bytes>| {

@@ -88,8 +88,8 @@ impl RedisTransport {
 
     /// As [`connect`](Self::connect), with the options of a client of the crate `redis`: TLS, an ACL
     /// user, a unix socket, as that crate has them. The transport opens connections of its own with
-    /// them; of `config` all counts but where the server is and how to log in: address, socket, `tls`, user,
-    /// password and `db`.
+    /// them, and with its settings of TCP but for the linger time; of `config` all counts but where the
+    /// server is and how to log in: address, socket, `tls`, user, password and `db`.
     ///
     /// # Errors
     ///

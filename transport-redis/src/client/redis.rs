@@ -140,7 +140,6 @@ async fn connect_tcp(host: &str, port: u16, settings: &TcpSettings) -> io::Resul
     }
     #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
     socket.set_tcp_user_timeout(settings.user_timeout())?;
-    drop(socket);
     Ok(stream)
 }
 
