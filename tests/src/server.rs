@@ -112,19 +112,31 @@ impl RedisServer {
         assert!(self.is_up(), "the server did not come back");
     }
 
-    /// Waits until it listens. False if it has ended instead.
+    /// Waits until it listens, in both places. False if it has ended instead.
     fn is_up(&mut self) -> bool {
         let start = Instant::now();
         while start.elapsed() < LIMIT {
             if !matches!(self.process.try_wait(), Ok(None)) {
                 return false;
             }
-            if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
+            let listens = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok();
+            if listens && self.socket_listens() {
                 return true;
             }
             std::thread::sleep(Duration::from_millis(5));
         }
         false
+    }
+
+    /// A moment after the port does.
+    #[cfg(unix)]
+    fn socket_listens(&self) -> bool {
+        std::os::unix::net::UnixStream::connect(self.socket()).is_ok()
+    }
+
+    #[cfg(not(unix))]
+    fn socket_listens(&self) -> bool {
+        true
     }
 }
 
