@@ -111,14 +111,12 @@ pub(crate) fn unreadable(detail: impl Into<String>) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::client::scripted::{entry, list, text};
     use crate::value::Refusal;
-
-    fn text(text: &str) -> Value {
-        Value::Text(Bytes::copy_from_slice(text.as_bytes()))
-    }
 
     #[test]
     fn ids_compare_as_numbers() {
@@ -136,15 +134,9 @@ mod tests {
 
     #[test]
     fn reads_of_several_streams_are_told_apart_in_either_protocol() {
-        let entries = || {
-            let fields = Value::List(vec![text("body"), text("1")]);
-            Value::List(vec![Value::List(vec![text("1-1"), fields])])
-        };
-        let pairs = Value::List(vec![
-            Value::List(vec![text("a"), entries()]),
-            Value::List(vec![text("b"), entries()]),
-        ]);
-        let map = Value::List(vec![text("a"), entries(), text("b"), entries()]);
+        let entries = || list([entry("1-1", &["body", "1"])]);
+        let pairs = list([list([text("a"), entries()]), list([text("b"), entries()])]);
+        let map = list([text("a"), entries(), text("b"), entries()]);
         for reply in [pairs, map] {
             let streams = Entry::by_stream(reply).unwrap();
             let keys: Vec<_> = streams.iter().map(|(key, _)| &**key).collect();
@@ -162,17 +154,19 @@ mod tests {
         let leaf = prop_oneof![
             Just(Value::Nil),
             any::<i64>().prop_map(Value::Int),
-            any::<Vec<u8>>().prop_map(|text| Value::Text(text.into())),
-            "[0-9]{0,21}-?[0-9]{0,21}".prop_map(|id| Value::Text(id.into())),
+            any::<Vec<u8>>().prop_map(text),
+            "[0-9]{0,21}-?[0-9]{0,21}".prop_map(text),
             "[A-Z]{1,9}( .*)?".prop_map(|text| Value::Refused(Refusal::new(&text))),
         ];
-        leaf.prop_recursive(5, 64, 4, |inner| {
-            proptest::collection::vec(inner, 0..4).prop_map(Value::List)
-        })
+        leaf.prop_recursive(5, 64, 4, |inner| vec(inner, 0..4).prop_map(Value::List))
     }
 
     fn id() -> impl Strategy<Value = StreamId> {
         (any::<u64>(), any::<u64>()).prop_map(|(millis, sequence)| StreamId { millis, sequence })
+    }
+
+    fn bytes() -> impl Strategy<Value = Bytes> {
+        any::<Vec<u8>>().prop_map(Bytes::from)
     }
 
     proptest! {
@@ -202,27 +196,18 @@ mod tests {
 
         #[test]
         fn what_is_read_are_the_entries_of_their_streams(
-            entries in proptest::collection::vec(
-                (id(), proptest::collection::vec(any::<(Vec<u8>, Vec<u8>)>(), 0..4)),
-                0..4,
-            ),
-            key in any::<Vec<u8>>(),
+            entries in vec((id(), vec((bytes(), bytes()), 0..4)), 0..4),
+            key in bytes(),
         ) {
             let all = entries.iter().map(|(id, fields)| {
-                let flat = fields.iter().flat_map(|(name, value)| [name.clone(), value.clone()]);
-                let flat = flat.map(|text| Value::Text(text.into())).collect();
-                Value::List(vec![text(&id.to_string()), Value::List(flat)])
+                let flat = fields.iter().flat_map(|(name, value)| [text(name), text(value)]);
+                list([text(id.to_string()), list(flat)])
             });
-            let all = Value::List(all.collect());
-            let reply = Value::List(vec![Value::List(vec![Value::Text(key.clone().into()), all])]);
+            let reply = list([list([text(&key), list(all)])]);
             let mut streams = Entry::by_stream(reply).unwrap();
             let (read_key, read) = streams.pop().unwrap();
             let read = read.into_iter().map(|Entry { id, fields }| (id, fields));
-            let entries = entries.into_iter().map(|(id, fields)| {
-                let fields = fields.into_iter().map(|(name, value)| (name.into(), value.into()));
-                (id, fields.collect::<Vec<(Bytes, Bytes)>>())
-            });
-            prop_assert_eq!(read.collect::<Vec<_>>(), entries.collect::<Vec<_>>());
+            prop_assert_eq!(read.collect::<Vec<_>>(), entries);
             prop_assert_eq!((&*read_key, streams.len()), (&*key, 0));
         }
     }

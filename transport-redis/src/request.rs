@@ -27,7 +27,7 @@ pub(crate) enum Caller {
     /// A caller of ours: its reply stream, and its name for the request.
     Stream { reply_to: String, idem: String },
     /// An entry that says `v` and not where to answer: it goes to the dead letters.
-    Nobody { body: Option<Bytes> },
+    Nobody { body: Option<Vec<u8>> },
 }
 
 /// A request as a processor reads it.
@@ -91,7 +91,7 @@ impl Request {
                 *field = Some(value);
             }
         }
-        // Copied: what waits does not keep the memory of all that was read with it.
+        // All is copied: what waits does not keep the memory of all that was read with it.
         let text = |value: Option<Bytes>| {
             let value = value?;
             Some(std::str::from_utf8(&value).ok()?.to_owned())
@@ -103,6 +103,7 @@ impl Request {
             (None, _, _) => Caller::Documented,
             (Some(_), _, _) => {
                 let error = unreadable("the entry says `v` without a usable `reply_to` and `idem`");
+                let body = body.map(Vec::from);
                 return (Caller::Nobody { body }, Err(error));
             }
         };

@@ -26,7 +26,7 @@ pub struct Idle {
     pub commands: f64,
 }
 
-/// Lets both clients of this library rest, after one request.
+/// Lets each of this library's clients rest that `chosen` picks by its subject, after one request.
 ///
 /// # Errors
 ///
@@ -43,13 +43,11 @@ pub fn measure(
 ) -> Result<Vec<Idle>, Box<dyn Error>> {
     let mut all = Vec::new();
     let workload = Workload::IDLE;
-    for &subject in workload.subjects {
+    let subjects = workload.subjects.iter().copied();
+    for subject in subjects.filter(|subject| chosen(subject.name())) {
         let End::Ours(client) = subject.caller() else {
             continue;
         };
-        if !chosen(subject.name()) {
-            continue;
-        }
         progress(&format!("{}, {}", workload.name, subject.name()));
         let server = RedisServer::start(None);
         let port = server.port();

@@ -14,7 +14,8 @@ use crate::wire::rust;
 use crate::wire::subject::End;
 use crate::wire::workload::Workload;
 
-/// Measures both ends of a long run of each of this library's clients, as two workloads.
+/// Measures both ends of a long run, as two workloads, of each of this library's clients that `chosen`
+/// picks by its subject.
 ///
 /// # Errors
 ///
@@ -32,13 +33,11 @@ pub fn measure(
     let mut ends = Workload::TENTHS.map(Results::new);
     let [workload, _] = Workload::TENTHS;
     for round in 1..=effort.long_rounds {
-        for &subject in workload.subjects {
+        let subjects = workload.subjects.iter().copied();
+        for subject in subjects.filter(|subject| chosen(subject.name())) {
             let End::Ours(client) = subject.caller() else {
                 continue;
             };
-            if !chosen(subject.name()) {
-                continue;
-            }
             let (of, name) = (effort.long_rounds, subject.name());
             progress(&format!(
                 "round {round} of {of}: {} requests, {name}",

@@ -62,9 +62,10 @@ pub fn has_python() -> bool {
     python::interpreter().is_some()
 }
 
-/// Measures all subjects that can be, of those whose names are `chosen`, under all workloads. A round has one run of each, so that what
-/// the machine does meanwhile meets all that is compared: subjects, and workloads. `threads` are
-/// those of each tokio runtime, `progress` is told what comes next.
+/// Measures all subjects that can be, of those whose names are `chosen`, under all workloads. A
+/// round has one run of each, so that what the machine does meanwhile meets all that is compared:
+/// subjects, and workloads. `threads` are those of each tokio runtime, `progress` is told what
+/// comes next.
 ///
 /// # Errors
 ///

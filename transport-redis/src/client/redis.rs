@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use dynamic_batcher::{Error, ErrorKind, Result};
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, ready};
+use futures_util::future::{BoxFuture, ready, select_ok};
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
@@ -14,9 +14,9 @@ use redis::{
     RedisConnectionInfo, RedisResult,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::task::AbortHandle;
 
 use super::connection::{Connection, Shared};
@@ -95,6 +95,34 @@ pub(crate) struct Multiplexed {
 }
 
 impl Multiplexed {
+    async fn over(client: &redis::Client) -> RedisResult<Self> {
+        // The crate's own limits are off, ours are for both clients: half a second for a reply, as
+        // it has by default, is less than a server takes to write a snapshot on a slow disk.
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None);
+        let info = client.get_connection_info();
+        let login = info.redis_settings();
+        match info.addr() {
+            ConnectionAddr::Tcp(host, port) => {
+                let stream = connect_tcp(host, *port, info.tcp_settings()).await?;
+                Self::folded(stream, login, config).await
+            }
+            #[cfg(unix)]
+            ConnectionAddr::Unix(path) => {
+                Self::folded(UnixStream::connect(path).await?, login, config).await
+            }
+            // What encrypts is the crate's, and so is the reading then.
+            _ => {
+                let opened = client.get_multiplexed_async_connection_with_config(&config);
+                Ok(Self {
+                    connection: opened.await?,
+                    task: None,
+                })
+            }
+        }
+    }
+
     /// Over a stream whose replies are folded.
     async fn folded<S>(
         stream: S,
@@ -130,9 +158,16 @@ impl Drop for Multiplexed {
     }
 }
 
-/// Opens a connection as the crate does.
-async fn connect_tcp(host: &str, port: u16, settings: &TcpSettings) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect((host, port)).await?;
+/// Opens a connection as the crate does: to the address of the host that answers first.
+async fn connect_tcp(host: &str, port: u16, settings: &TcpSettings) -> RedisResult<TcpStream> {
+    let addresses = lookup_host((host, port)).await?;
+    let attempts: Vec<_> = addresses
+        .map(|address| Box::pin(TcpStream::connect(address)))
+        .collect();
+    if attempts.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "the host has no address").into());
+    }
+    let (stream, _slower) = select_ok(attempts).await?;
     stream.set_nodelay(settings.nodelay())?;
     let socket = redis::io::tcp::socket2::SockRef::from(&stream);
     if let Some(keepalive) = settings.keepalive() {
@@ -150,35 +185,7 @@ impl Connection for Multiplexed {
     async fn open(find: &Find) -> Result<Self> {
         let client = find().await.map_err(not_opened)?;
         let client = adapted(&client).map_err(not_opened)?;
-        // The crate's own limits are off, ours are for both clients: half a second for a reply, as
-        // it has by default, is less than a server takes to write a snapshot on a slow disk.
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(None);
-        let info = client.get_connection_info();
-        let login = info.redis_settings();
-        let opened = match info.addr() {
-            ConnectionAddr::Tcp(host, port) => {
-                match connect_tcp(host, *port, info.tcp_settings()).await {
-                    Ok(stream) => Self::folded(stream, login, config).await,
-                    Err(error) => Err(error.into()),
-                }
-            }
-            #[cfg(unix)]
-            ConnectionAddr::Unix(path) => match UnixStream::connect(path).await {
-                Ok(stream) => Self::folded(stream, login, config).await,
-                Err(error) => Err(error.into()),
-            },
-            // What encrypts is the crate's, and so is the reading then.
-            _ => client
-                .get_multiplexed_async_connection_with_config(&config)
-                .await
-                .map(|connection| Self {
-                    connection,
-                    task: None,
-                }),
-        };
-        opened.map_err(not_opened)
+        Self::over(&client).await.map_err(not_opened)
     }
 
     async fn send(&self, commands: &[Command]) -> Result<Vec<Value>> {

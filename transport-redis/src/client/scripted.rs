@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use dynamic_batcher::{Error, ErrorKind, Result};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -148,7 +149,7 @@ fn line(command: &Command) -> String {
 }
 
 pub(crate) fn text(text: impl AsRef<[u8]>) -> Value {
-    Value::Text(text.as_ref().to_vec().into())
+    Value::Text(Bytes::copy_from_slice(text.as_ref()))
 }
 
 pub(crate) fn list(values: impl IntoIterator<Item = Value>) -> Value {

@@ -15,6 +15,7 @@ use dynamic_batcher_conformance::RedisServer;
 use self::connecting::*;
 use self::server::{Connect, config};
 use super::Client;
+use super::scripted::{list, text};
 use crate::command::Command;
 use crate::commands;
 use crate::value::Value;
@@ -94,14 +95,6 @@ async fn connected<C: Connect>() -> (RedisServer, Arc<dyn Client>) {
 fn line(words: &'static str) -> Command {
     let mut words = words.split(' ');
     Command::new(words.next().unwrap()).args(words)
-}
-
-fn text(text: impl AsRef<[u8]>) -> Value {
-    Value::Text(text.as_ref().to_vec().into())
-}
-
-fn list<const N: usize>(values: [Value; N]) -> Value {
-    Value::List(values.into())
 }
 
 async fn one(client: &dyn Client, command: Command) -> Value {

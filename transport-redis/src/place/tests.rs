@@ -30,17 +30,21 @@ fn place() -> Place {
     }
 }
 
-fn bytes(text: &'static str) -> impl Strategy<Value = Vec<u8>> {
-    text.prop_map(String::into_bytes)
+fn bytes(text: &'static str) -> impl Strategy<Value = Bytes> {
+    text.prop_map(Bytes::from)
 }
 
-fn field() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
+fn any_bytes() -> impl Strategy<Value = Bytes> {
+    any::<Vec<u8>>().prop_map(Bytes::from)
+}
+
+fn field() -> impl Strategy<Value = (Bytes, Bytes)> {
     let name = prop_oneof![
         4 => bytes("body|v|reply_to|idem|timeout_ms"),
-        1 => any::<Vec<u8>>(),
+        1 => any_bytes(),
     ];
     let value = prop_oneof![
-        any::<Vec<u8>>(),
+        any_bytes(),
         bytes("[0-9]{0,25}"),
         bytes("\\{request\\}:reply:[0-9a-f-]{0,70}"),
         bytes("\\{request\\}:(dead|again|reply:.{0,20})"),
@@ -71,7 +75,6 @@ proptest! {
         fields in vec(field(), 0..8),
         millis in any::<u64>(),
     ) {
-        let fields: Vec<(Bytes, Bytes)> = fields.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         let place = place();
         let has = |name: &str| fields.iter().any(|(each, _)| each == name.as_bytes());
         let id = StreamId::parse(format!("{millis}-0").as_bytes()).unwrap();

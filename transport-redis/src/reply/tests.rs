@@ -229,23 +229,22 @@ proptest! {
         fields in proptest::collection::vec(
             (
                 prop_oneof![
-                    any::<Vec<u8>>(),
-                    "[0-9]{1,20}".prop_map(Vec::from),
-                    Just(b"batch".to_vec()),
+                    any::<Vec<u8>>().prop_map(Bytes::from),
+                    "[0-9]{1,20}".prop_map(Bytes::from),
+                    Just(Bytes::from("batch")),
                 ],
                 prop_oneof![
-                    any::<Vec<u8>>(),
-                    "[+-].*".prop_map(Vec::from),
-                    "-\\{\"kind\":\"[a-z_]{0,9}\",\"message\":\"[a-z]*\"\\}".prop_map(Vec::from),
+                    any::<Vec<u8>>().prop_map(Bytes::from),
+                    "[+-].*".prop_map(Bytes::from),
+                    "-\\{\"kind\":\"[a-z_]{0,9}\",\"message\":\"[a-z]*\"\\}".prop_map(Bytes::from),
                     "\\{\"processor\":1,\"sequence\":2,\"size\":3,\"reason\":\"full\",\"ran_us\":4,\
-                     \"positions\":\\[[0-9]?\\],\"queued_us\":\\[[0-9]{0,19}\\]\\}".prop_map(Vec::from),
+                     \"positions\":\\[[0-9]?\\],\"queued_us\":\\[[0-9]{0,19}\\]\\}".prop_map(Bytes::from),
                 ],
             ),
             0..6,
         ),
     ) {
         let number = |name: &[u8]| std::str::from_utf8(name).ok()?.parse::<u64>().ok();
-        let fields: Fields = fields.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         let named: Vec<_> = fields.iter().filter_map(|(name, _)| number(name)).collect();
         let read: Vec<_> = parse(fields).into_iter().map(|(idem, _)| idem).collect();
         prop_assert_eq!(read, named);

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::buf::Chain;
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 use crate::client::resp::Scan;
@@ -92,12 +92,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Folded<S> {
                 return Poll::Ready(Ok(()));
             }
         }
-        while folded.output.has_remaining() && into.remaining() > 0 {
-            let chunk = folded.output.chunk();
-            let count = chunk.len().min(into.remaining());
-            into.put_slice(&chunk[..count]);
-            folded.output.advance(count);
-        }
+        let room = into.remaining();
+        into.put((&mut folded.output).take(room));
         Poll::Ready(Ok(()))
     }
 }

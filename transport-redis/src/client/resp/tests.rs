@@ -1,10 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-
-fn text(text: impl AsRef<[u8]>) -> Value {
-    Value::Text(Bytes::copy_from_slice(text.as_ref()))
-}
+use crate::client::scripted::{list, text};
 
 fn read_all(reply: &str) -> Result<Value> {
     read(&Bytes::copy_from_slice(reply.as_bytes()))
@@ -21,10 +18,10 @@ fn each_kind_of_reply_is_read() {
         ("$0\r\n\r\n", text("")),
         ("$-1\r\n", Value::Nil),
         ("*-1\r\n", Value::Nil),
-        ("*0\r\n", Value::List(Vec::new())),
+        ("*0\r\n", list([])),
         (
             "*2\r\n*1\r\n:1\r\n$1\r\nx\r\n",
-            Value::List(vec![Value::List(vec![Value::Int(1)]), text("x")]),
+            list([list([Value::Int(1)]), text("x")]),
         ),
         ("*2\r\n:1\r\n-NOPERM no\r\n", refused("NOPERM no")),
         // Version 3.
@@ -35,11 +32,8 @@ fn each_kind_of_reply_is_read() {
         ("(12345678901234567890\r\n", text("12345678901234567890")),
         ("=6\r\ntxt:ab\r\n", text("ab")),
         ("!10\r\nERR broken\r\n", refused("ERR broken")),
-        ("~1\r\n:1\r\n", Value::List(vec![Value::Int(1)])),
-        (
-            "%1\r\n+k\r\n%0\r\n",
-            Value::List(vec![text("k"), Value::List(Vec::new())]),
-        ),
+        ("~1\r\n:1\r\n", list([Value::Int(1)])),
+        ("%1\r\n+k\r\n%0\r\n", list([text("k"), list([])])),
     ] {
         assert_eq!(read_all(reply).unwrap(), value, "{reply:?}");
         let length = Scan::default().end(reply.as_bytes()).unwrap();
@@ -90,8 +84,7 @@ fn reply() -> impl Strategy<Value = (Value, Vec<u8>)> {
                 written.extend_from_slice(&bytes);
                 value
             });
-            let list = Value::List(values.collect());
-            (list, written)
+            (list(values.collect::<Vec<_>>()), written)
         })
     })
 }
