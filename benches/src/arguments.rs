@@ -3,8 +3,6 @@
 use std::error::Error;
 use std::num::NonZeroUsize;
 
-const TWO: NonZeroUsize = NonZeroUsize::new(2).unwrap();
-
 /// The arguments of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arguments {
@@ -12,7 +10,7 @@ pub struct Arguments {
     pub quick: bool,
     /// For programs: a JSON object on each line, and nothing else.
     pub json: bool,
-    /// The workers of each tokio runtime. Default: 2.
+    /// The workers of each tokio runtime.
     pub threads: NonZeroUsize,
     /// What is in the names of the workloads that are measured.
     only: String,
@@ -21,16 +19,19 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Reads them.
+    /// Reads them; without `--threads` a runtime has `threads` workers.
     ///
     /// # Errors
     ///
     /// When there is another argument, or `--threads` without a number.
-    pub fn read(arguments: impl IntoIterator<Item = String>) -> Result<Self, Box<dyn Error>> {
+    pub fn read(
+        arguments: impl IntoIterator<Item = String>,
+        threads: NonZeroUsize,
+    ) -> Result<Self, Box<dyn Error>> {
         let mut read = Self {
             quick: false,
             json: false,
-            threads: TWO,
+            threads,
             only: String::new(),
             subject: String::new(),
         };
@@ -91,13 +92,14 @@ mod tests {
 
     fn read(text: &str) -> Result<Arguments, String> {
         let arguments = text.split_whitespace().map(str::to_owned);
-        Arguments::read(arguments).map_err(|error| error.to_string())
+        Arguments::read(arguments, NonZeroUsize::MIN).map_err(|error| error.to_string())
     }
 
     #[test]
     fn each_argument_says_one_thing() {
         let plain = read("").unwrap();
         assert!(!plain.quick && !plain.json);
+        assert_eq!(plain.threads.get(), 1);
         let all = read("--json --threads 8 --quick").unwrap();
         assert!(all.quick && all.json);
         assert_eq!(all.threads.get(), 8);

@@ -6,14 +6,18 @@
 )]
 
 use std::error::Error;
+use std::num::NonZeroUsize;
 
 use dynamic_batcher_benches::arguments::Arguments;
 use dynamic_batcher_benches::inproc::choosing::{Effort, Load, table};
 use dynamic_batcher_benches::machine;
 use dynamic_batcher_conformance::faults::progress;
 
+/// The workers of the runtime.
+const THREADS: NonZeroUsize = NonZeroUsize::new(2).unwrap();
+
 fn main() -> Result<(), Box<dyn Error>> {
-    let arguments = Arguments::read(std::env::args().skip(1))?;
+    let arguments = Arguments::read(std::env::args().skip(1), THREADS)?;
     if arguments.json {
         return Err("--json: the tables are for people".into());
     }

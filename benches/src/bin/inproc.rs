@@ -11,6 +11,7 @@
 
 use std::alloc::System;
 use std::error::Error;
+use std::num::NonZeroUsize;
 
 use alloc_tracker::Allocator;
 use dynamic_batcher_benches::arguments::Arguments;
@@ -23,8 +24,11 @@ use dynamic_batcher_conformance::faults::progress;
 #[global_allocator]
 static ALLOCATOR: Allocator<System> = Allocator::system();
 
+/// The workers of the runtime.
+const THREADS: NonZeroUsize = NonZeroUsize::new(2).unwrap();
+
 fn main() -> Result<(), Box<dyn Error>> {
-    let arguments = Arguments::read(std::env::args().skip(1))?;
+    let arguments = Arguments::read(std::env::args().skip(1), THREADS)?;
     let effort = match arguments.quick {
         true => Effort::QUICK,
         false => Effort::FULL,

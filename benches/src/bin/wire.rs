@@ -1,9 +1,9 @@
 //! Measures batching over Redis: `wire [--quick] [--json] [--threads N] [--only TEXT] [--subject TEXT]`.
 //!
-//! N is the number of workers of each tokio runtime, 2 unless it is given. TEXT is in the names of the
-//! workloads that are measured, or of the subjects, all of them unless it is given. Needs a redis-server, and
-//! for the subjects that have Python in them an interpreter with the package, which the variable
-//! `DYNAMIC_BATCHER_TEST_PYTHON` names.
+//! N is the number of workers of each tokio runtime, 1 unless it is given. TEXT is in the names of the
+//! workloads that are measured, or of the subjects, all of them unless it is given. Needs a
+//! redis-server, and for the subjects that have Python in them an interpreter with the package, which
+//! the variable `DYNAMIC_BATCHER_TEST_PYTHON` names.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -11,6 +11,7 @@
 )]
 
 use std::error::Error;
+use std::num::NonZeroUsize;
 
 use dynamic_batcher_benches::arguments::Arguments;
 use dynamic_batcher_benches::machine;
@@ -19,6 +20,11 @@ use dynamic_batcher_benches::wire::workload::Workload;
 use dynamic_batcher_benches::wire::{aims, idle, long, processors, report};
 use dynamic_batcher_conformance::faults::progress;
 
+/// The workers of the runtime at each end: one, as a floor's end and one in Python are one thread. It
+/// takes less for a request than the server's one thread does, and with more of them they and the
+/// server are in each other's way where there are few cores.
+const THREADS: NonZeroUsize = NonZeroUsize::MIN;
+
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     if let [mode, arguments @ ..] = &*arguments
@@ -26,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     {
         return processors::run(arguments);
     }
-    let arguments = Arguments::read(arguments)?;
+    let arguments = Arguments::read(arguments, THREADS)?;
     let effort = match arguments.quick {
         true => Effort::QUICK,
         false => Effort::FULL,
