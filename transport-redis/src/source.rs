@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dynamic_batcher::{Answer, Backoff, BatchInfo, Consumer, Delivery, Error, ErrorKind, Result};
 use tokio::runtime::Handle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use crate::answer;
 use crate::client::send_repeatedly;
@@ -132,23 +132,19 @@ impl Drop for RedisTicket {
 impl Consumer<Vec<u8>, Vec<u8>> for RedisConsumer {
     type Ticket = RedisTicket;
 
-    async fn recv(&self, into: &mut Vec<RawDelivery>, max: usize, wait: Duration) -> Result<bool> {
+    /// Waits for the inbox, which a task of its own fills: no read to end after `wait`, nor a timer.
+    async fn recv(&self, into: &mut Vec<RawDelivery>, max: usize, _wait: Duration) -> Result<bool> {
         self.start()?;
-        let waited = async {
-            loop {
-                let readable = self.inbox.readable.notified();
-                let taken = self.inbox.take(max)?;
-                if !taken.is_empty() {
-                    return Ok::<_, Error>(taken);
-                }
-                self.inbox.wanted.notify_one();
-                readable.await;
+        loop {
+            let readable = self.inbox.readable.notified();
+            let taken = self.inbox.take(max)?;
+            if !taken.is_empty() {
+                into.extend(taken);
+                return Ok(true);
             }
-        };
-        if let Ok(taken) = timeout(wait, waited).await {
-            into.extend(taken?);
+            self.inbox.wanted.notify_one();
+            readable.await;
         }
-        Ok(true)
     }
 
     fn close(&self) {
