@@ -91,7 +91,9 @@ impl Request {
                 *field = Some(value);
             }
         }
-        // All is copied: what waits does not keep the memory of all that was read with it.
+        // All is copied: what waits does not keep the memory of all that was read with it. (Turned into
+        // a vector, the last part that is left of a read would take that memory along.)
+        let body = body.map(|body| body.to_vec());
         let text = |value: Option<Bytes>| {
             let value = value?;
             Some(std::str::from_utf8(&value).ok()?.to_owned())
@@ -103,7 +105,6 @@ impl Request {
             (None, _, _) => Caller::Documented,
             (Some(_), _, _) => {
                 let error = unreadable("the entry says `v` without a usable `reply_to` and `idem`");
-                let body = body.map(Vec::from);
                 return (Caller::Nobody { body }, Err(error));
             }
         };
@@ -121,7 +122,7 @@ impl Request {
             }
         };
         let request = Self {
-            body: body.into(),
+            body,
             timeout,
             trace: trace.and_then(|trace| TraceContext::parse(&trace)),
         };
