@@ -14,3 +14,8 @@ mod peers;
 pub mod report;
 pub mod subject;
 pub mod workload;
+
+use std::num::NonZeroUsize;
+
+/// The workers of the runtime, unless it is said how many: of two, one can wake the other.
+pub const THREADS: NonZeroUsize = NonZeroUsize::new(2).unwrap();

@@ -116,6 +116,7 @@ mod tests {
 
     use super::*;
     use crate::client::scripted::{entry, list, text};
+    use crate::strategies::any_bytes;
     use crate::value::Refusal;
 
     #[test]
@@ -165,10 +166,6 @@ mod tests {
         (any::<u64>(), any::<u64>()).prop_map(|(millis, sequence)| StreamId { millis, sequence })
     }
 
-    fn bytes() -> impl Strategy<Value = Bytes> {
-        any::<Vec<u8>>().prop_map(Bytes::from)
-    }
-
     proptest! {
         #[test]
         fn any_reply_is_read_or_refused(value in value()) {
@@ -196,8 +193,8 @@ mod tests {
 
         #[test]
         fn what_is_read_are_the_entries_of_their_streams(
-            entries in vec((id(), vec((bytes(), bytes()), 0..4)), 0..4),
-            key in bytes(),
+            entries in vec((id(), vec((any_bytes(), any_bytes()), 0..4)), 0..4),
+            key in any_bytes(),
         ) {
             let all = entries.iter().map(|(id, fields)| {
                 let flat = fields.iter().flat_map(|(name, value)| [text(name), text(value)]);

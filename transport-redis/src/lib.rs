@@ -123,6 +123,8 @@ mod replies;
 mod reply;
 mod request;
 mod source;
+#[cfg(test)]
+mod strategies;
 mod submit;
 mod transport;
 mod types;

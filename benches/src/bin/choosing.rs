@@ -6,15 +6,12 @@
 )]
 
 use std::error::Error;
-use std::num::NonZeroUsize;
 
 use dynamic_batcher_benches::arguments::Arguments;
+use dynamic_batcher_benches::inproc::THREADS;
 use dynamic_batcher_benches::inproc::choosing::{Effort, Load, table};
 use dynamic_batcher_benches::machine;
 use dynamic_batcher_conformance::faults::progress;
-
-/// The workers of the runtime.
-const THREADS: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::read(std::env::args().skip(1), THREADS)?;

@@ -11,21 +11,17 @@
 
 use std::alloc::System;
 use std::error::Error;
-use std::num::NonZeroUsize;
 
 use alloc_tracker::Allocator;
 use dynamic_batcher_benches::arguments::Arguments;
 use dynamic_batcher_benches::inproc::measure::{Effort, measure};
 use dynamic_batcher_benches::inproc::workload::Workload;
-use dynamic_batcher_benches::inproc::{aims, report};
+use dynamic_batcher_benches::inproc::{THREADS, aims, report};
 use dynamic_batcher_benches::machine;
 use dynamic_batcher_conformance::faults::progress;
 
 #[global_allocator]
 static ALLOCATOR: Allocator<System> = Allocator::system();
-
-/// The workers of the runtime.
-const THREADS: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::read(std::env::args().skip(1), THREADS)?;

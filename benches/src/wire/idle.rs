@@ -43,8 +43,7 @@ pub fn measure(
 ) -> Result<Vec<Idle>, Box<dyn Error>> {
     let mut all = Vec::new();
     let workload = Workload::IDLE;
-    let subjects = workload.subjects.iter().copied();
-    for subject in subjects.filter(|subject| chosen(subject.name())) {
+    for subject in workload.chosen(&chosen) {
         let End::Ours(client) = subject.caller() else {
             continue;
         };

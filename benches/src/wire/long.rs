@@ -33,8 +33,7 @@ pub fn measure(
     let mut ends = Workload::TENTHS.map(Results::new);
     let [workload, _] = Workload::TENTHS;
     for round in 1..=effort.long_rounds {
-        let subjects = workload.subjects.iter().copied();
-        for subject in subjects.filter(|subject| chosen(subject.name())) {
+        for subject in workload.chosen(&chosen) {
             let End::Ours(client) = subject.caller() else {
                 continue;
             };

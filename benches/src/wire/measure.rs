@@ -85,8 +85,7 @@ pub fn measure(
     for round in 0..effort.rounds {
         for results in &mut all {
             let workload = results.workload;
-            let subjects = workload.subjects.iter().copied();
-            let subjects = subjects.filter(|subject| chosen(subject.name()));
+            let subjects = workload.chosen(&chosen);
             let subjects = subjects.filter(|subject| has_python() || !subject.needs_python());
             let mut subjects: Vec<_> = subjects.collect();
             // Another one begins each round: nobody always comes after the same one.

@@ -135,6 +135,12 @@ impl Workload {
     /// No load at all.
     pub const IDLE: Self = Self::new("idle", 0, 1, OURS);
 
+    /// Its subjects whose names are `chosen`.
+    pub(crate) fn chosen(&self, chosen: impl Fn(&str) -> bool) -> impl Iterator<Item = Subject> {
+        let subjects = self.subjects.iter().copied();
+        subjects.filter(move |subject| chosen(subject.name()))
+    }
+
     const fn new(
         name: &'static str,
         callers: u64,

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::client::scripted::{Scripted, texts};
 use crate::entry::StreamId;
+use crate::strategies::{any_bytes, matching};
 
 const PREFIX: &str = "{request}:reply:";
 
@@ -30,24 +31,16 @@ fn place() -> Place {
     }
 }
 
-fn bytes(text: &'static str) -> impl Strategy<Value = Bytes> {
-    text.prop_map(Bytes::from)
-}
-
-fn any_bytes() -> impl Strategy<Value = Bytes> {
-    any::<Vec<u8>>().prop_map(Bytes::from)
-}
-
 fn field() -> impl Strategy<Value = (Bytes, Bytes)> {
     let name = prop_oneof![
-        4 => bytes("body|v|reply_to|idem|timeout_ms"),
+        4 => matching("body|v|reply_to|idem|timeout_ms"),
         1 => any_bytes(),
     ];
     let value = prop_oneof![
         any_bytes(),
-        bytes("[0-9]{0,25}"),
-        bytes("\\{request\\}:reply:[0-9a-f-]{0,70}"),
-        bytes("\\{request\\}:(dead|again|reply:.{0,20})"),
+        matching("[0-9]{0,25}"),
+        matching("\\{request\\}:reply:[0-9a-f-]{0,70}"),
+        matching("\\{request\\}:(dead|again|reply:.{0,20})"),
     ];
     (name, value)
 }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::strategies::{any_bytes, matching};
 
 /// An entry's fields, as the server hands them out.
 type Fields = Vec<(Bytes, Bytes)>;
@@ -229,16 +230,16 @@ proptest! {
         fields in proptest::collection::vec(
             (
                 prop_oneof![
-                    any::<Vec<u8>>().prop_map(Bytes::from),
-                    "[0-9]{1,20}".prop_map(Bytes::from),
+                    any_bytes(),
+                    matching("[0-9]{1,20}"),
                     Just(Bytes::from("batch")),
                 ],
                 prop_oneof![
-                    any::<Vec<u8>>().prop_map(Bytes::from),
-                    "[+-].*".prop_map(Bytes::from),
-                    "-\\{\"kind\":\"[a-z_]{0,9}\",\"message\":\"[a-z]*\"\\}".prop_map(Bytes::from),
-                    "\\{\"processor\":1,\"sequence\":2,\"size\":3,\"reason\":\"full\",\"ran_us\":4,\
-                     \"positions\":\\[[0-9]?\\],\"queued_us\":\\[[0-9]{0,19}\\]\\}".prop_map(Bytes::from),
+                    any_bytes(),
+                    matching("[+-].*"),
+                    matching("-\\{\"kind\":\"[a-z_]{0,9}\",\"message\":\"[a-z]*\"\\}"),
+                    matching("\\{\"processor\":1,\"sequence\":2,\"size\":3,\"reason\":\"full\",\"ran_us\":4,\
+                     \"positions\":\\[[0-9]?\\],\"queued_us\":\\[[0-9]{0,19}\\]\\}"),
                 ],
             ),
             0..6,

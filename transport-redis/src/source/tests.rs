@@ -66,8 +66,9 @@ impl Processor {
     async fn recv(&self) -> Vec<RawDelivery> {
         let mut received = Vec::new();
         let recv = self.consumer.recv(&mut received, 10, Duration::ZERO);
-        let open = timeout(Duration::ZERO, recv).await;
-        assert!(open.is_err() || open.unwrap().unwrap());
+        if let Ok(open) = timeout(Duration::ZERO, recv).await {
+            assert!(open.unwrap());
+        }
         received
     }
 
