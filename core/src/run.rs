@@ -290,10 +290,9 @@ where
                 books.started(&batch, held.former.batch_size(), held.gathered(now));
                 held.tell_load(&mut books, now);
                 consumer.start(batch.tickets.iter(), now);
-                if I::HOLDS_TASK {
-                    // While the handler holds the task, no request must be meant for it.
-                    reads.clear();
-                }
+                // It was asked for what was missing of this batch; and while a handler holds the task,
+                // no request must be meant for it.
+                reads.clear();
                 running.insert(attend(instance, run_policy, Some(batch)));
             }
             held.note_waiting();

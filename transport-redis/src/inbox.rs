@@ -14,6 +14,9 @@ use crate::entry::{Entry, StreamId};
 use crate::place::Place;
 use crate::source::{RawDelivery, RedisTicket};
 
+/// A batch that takes less keeps others waiting for less than they would take to read what is read
+/// ahead.
+pub(crate) const SHORT: Duration = Duration::from_millis(1);
 /// How long a Python caller waits at the most: twice its default timeout.
 const PYTHON_PATIENCE: Duration = Duration::from_secs(200);
 
@@ -41,6 +44,8 @@ pub(crate) struct Inbox {
 struct State {
     ready: VecDeque<RawDelivery>,
     wanted: usize,
+    /// The last batch was a short one.
+    short: bool,
     /// What this consumer answers for, until it has: its lease is kept.
     held: HashMap<StreamId, Held>,
     last_serial: u64,
@@ -124,9 +129,16 @@ impl Inbox {
             return Err(error.clone());
         }
         let count = state.ready.len().min(max);
-        state.wanted = if count == 0 { max } else { 0 };
+        if count == 0 {
+            state.wanted = max;
+        }
         self.ask_for_lapsed(&state);
         Ok(state.ready.drain(..count).collect())
+    }
+
+    /// Who wanted something does not wait for it any more.
+    pub(crate) fn want_nothing(&self) {
+        self.lock().wanted = 0;
     }
 
     /// The lease of an entry ends: it was answered or given back. False if it had ended before.
@@ -253,9 +265,21 @@ impl Inbox {
         held.any(|held| self.place.is_last(held.deliveries))
     }
 
-    /// Takes in entries that were read, each with the number of its delivery.
+    /// A batch ran for so long.
+    pub(crate) fn ran(&self, took: Duration) {
+        self.lock().short = took < SHORT;
+    }
+
+    /// Takes in entries that were read, each with the number of its delivery. While batches are short
+    /// the next one is read when this one runs.
     pub(crate) fn deliver(self: &Arc<Self>, entries: impl IntoIterator<Item = (Entry, u32)>) {
-        self.take_in(&mut self.lock(), entries);
+        let mut state = self.lock();
+        let (wanted, ahead) = (state.wanted, state.ready.len());
+        self.take_in(&mut state, entries);
+        if state.short && ahead == 0 {
+            state.wanted = wanted;
+        }
+        drop(state);
         self.readable.notify_one();
     }
 
@@ -324,7 +348,9 @@ impl Inbox {
             }
             let ticket = RedisTicket::new(hold, caller, deliveries, self);
             let payload = request.map(|request| request.body);
-            state.wanted = state.wanted.saturating_sub(1);
+            // Who wanted it says anew what is wanted then: a read for the rest would come too late for
+            // the batch of this one, and make a small one of its own.
+            state.wanted = 0;
             state.ready.push_back(Delivery::new(payload, ticket, meta));
         }
     }

@@ -228,7 +228,11 @@ impl Outstanding {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.lock().waiting.is_empty()
+        self.len() == 0
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lock().waiting.len()
     }
 
     /// No code of the user's runs under the lock, so a poisoned one means nothing.

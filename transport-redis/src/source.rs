@@ -84,6 +84,15 @@ impl RedisConsumer {
     }
 }
 
+/// Somebody waits for what is read. When that is given up, a read that has not begun does not begin.
+struct Waits<'a>(&'a Inbox);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.want_nothing();
+    }
+}
+
 /// Gives back what was read and not started.
 fn give_back(deliveries: impl IntoIterator<Item = RawDelivery>) {
     let tickets = deliveries.into_iter().map(|delivery| delivery.ticket);
@@ -143,7 +152,9 @@ impl Consumer<Vec<u8>, Vec<u8>> for RedisConsumer {
                 return Ok(true);
             }
             self.inbox.wanted.notify_one();
+            let waits = Waits(&self.inbox);
             readable.await;
+            std::mem::forget(waits);
         }
     }
 
@@ -166,9 +177,10 @@ impl Consumer<Vec<u8>, Vec<u8>> for RedisConsumer {
         mut answers: Vec<Answer<Vec<u8>, RedisTicket>>,
     ) -> Result<()> {
         let place = &self.inbox.place;
-        if batch.is_none() {
+        match &batch {
+            Some(batch) => self.inbox.ran(batch.ran),
             // What was not run because another has it is that one's to answer.
-            answers.retain(|answer| self.inbox.is_held(answer.ticket.hold));
+            None => answers.retain(|answer| self.inbox.is_held(answer.ticket.hold)),
         }
         let mut ending = answer::end(place, batch.as_deref(), answers);
         let commands = std::mem::take(&mut ending.commands);

@@ -100,10 +100,8 @@ impl Submitter {
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         let mut failing: Option<Instant> = None;
         loop {
-            // While it is full nobody overtakes who waits.
-            let places = if full { 1 } else { PIPELINES };
             while resume.is_none()
-                && sending.len() < places
+                && sending.len() < self.places(full, &line)
                 && !(line.is_empty() && delete.is_empty())
             {
                 let requests = line.take_pipeline();
@@ -168,6 +166,15 @@ impl Submitter {
                 }
             }
         }
+    }
+
+    /// How many pipelines may be on their way. One beside others takes its share of what waits at the
+    /// least: smaller ones cost the server more, and what is in them waits behind the others anyway.
+    fn places(&self, full: bool, line: &Line) -> usize {
+        let share = (self.outstanding.len() / PIPELINES).min(PIPELINE);
+        // While it is full nobody overtakes who waits.
+        let alone = full || line.len() < share;
+        if alone { 1 } else { PIPELINES }
     }
 
     /// Ends the calls whose requests wait, or have come meanwhile.

@@ -1,5 +1,6 @@
 //! A consumer with both its tasks: what it reads, keeps, gives back and answers, one reply at a time.
 
+mod ahead;
 mod kept;
 mod leases;
 mod leaving;
@@ -7,10 +8,12 @@ mod overdue;
 mod quiet;
 mod refused;
 
+use std::mem::ManuallyDrop;
 use std::pin::pin;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
 use super::*;
 use crate::client::scripted::{Line, Scripted, Sent, entry, list, text, texts};
@@ -26,6 +29,8 @@ const REPLY_TO: &str = "{request}:reply:0123456789abcdef";
 struct Processor {
     consumer: RedisConsumer,
     line: Line,
+    /// Waits for requests.
+    waiting: Option<BoxFuture<'static, Vec<RawDelivery>>>,
     /// A read that nothing has been found for.
     blocked: Option<Sent>,
 }
@@ -55,29 +60,52 @@ impl Processor {
         let mut processor = Self {
             consumer,
             line,
+            waiting: None,
             blocked: None,
         };
-        assert!(processor.recv().await.is_empty());
+        assert!(processor.recv().is_empty());
         processor.until("XREADGROUP").await;
         processor
     }
 
-    /// What is there.
-    async fn recv(&self) -> Vec<RawDelivery> {
-        let mut received = Vec::new();
-        let recv = self.consumer.recv(&mut received, 10, Duration::ZERO);
-        if let Ok(open) = timeout(Duration::ZERO, recv).await {
-            assert!(open.unwrap());
+    /// What is there; if there is nothing, it is waited for.
+    fn recv(&mut self) -> Vec<RawDelivery> {
+        let mut waiting = self.waiting.take().unwrap_or_else(|| self.wait());
+        match (&mut waiting).now_or_never() {
+            Some(received) => received,
+            None => {
+                self.waiting = Some(waiting);
+                Vec::new()
+            }
         }
-        received
     }
 
-    /// The blocked read is answered so, and what it found is taken.
+    fn wait(&self) -> BoxFuture<'static, Vec<RawDelivery>> {
+        // Its tasks are the processor's.
+        let inbox = Arc::clone(&self.consumer.inbox);
+        let consumer = ManuallyDrop::new(RedisConsumer { inbox });
+        let recv = async move {
+            let mut received = Vec::new();
+            assert!(
+                consumer
+                    .recv(&mut received, 10, Duration::ZERO)
+                    .await
+                    .unwrap()
+            );
+            received
+        };
+        recv.boxed()
+    }
+
+    /// The blocked read is answered so, and what it found is taken, and more wanted.
     async fn finds(&mut self, found: Value) -> Vec<RawDelivery> {
         let blocked = self.blocked.take().expect("nothing is read");
         blocked.answer([found]);
+        let waiting = self.waiting.take().expect("nothing is wanted");
+        let received = waiting.await;
+        assert!(self.recv().is_empty());
         self.until("XREADGROUP").await;
-        self.recv().await
+        received
     }
 
     /// The blocked read finds entries with these ids, which are taken.

@@ -18,6 +18,10 @@ impl Line {
         self.requests.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.requests.len()
+    }
+
     /// Adds one behind the others. Where many wait, and some for long, those that nobody waits for
     /// any more do not stay with their bodies.
     pub(super) fn push(&mut self, request: Request, outstanding: &Outstanding) {

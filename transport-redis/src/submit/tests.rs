@@ -5,9 +5,10 @@ use std::sync::Arc;
 use dynamic_batcher::{CallMeta, Reply};
 use futures_util::future::join_all;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::*;
-use crate::client::scripted::{Line, Scripted, Sent, refused, text, texts};
+use crate::client::scripted::{Line, Scripted, Sent, list, refused, text, texts};
 use crate::outstanding::Outcome;
 use crate::value::{Refusal, Value};
 
@@ -88,12 +89,22 @@ impl Caller {
         assert_eq!(self.outstanding.with_ids(100).len(), count);
     }
 
+    async fn sends_nothing(&mut self) {
+        let sent = timeout(TIMEOUT / 10, self.line.next()).await;
+        assert!(sent.is_err());
+    }
+
     /// The next pipeline has these requests, in this order.
     async fn sends(&mut self, expected: &[u64]) -> Sent {
         let sent = self.line.next().await;
         assert_eq!(idems(&sent), expected);
         sent
     }
+}
+
+/// The reply to a pipeline of so many requests.
+fn ids(count: usize) -> Value {
+    list((1..=count).map(|n| text(format!("2-{n}"))))
 }
 
 /// The requests' numbers in a pipeline: each request has three arguments, behind those that are the
@@ -370,9 +381,10 @@ async fn a_pipeline_holds_a_bounded_number_of_requests_and_of_bytes() {
     let _calls: Vec<_> = (0..PIPELINE + 1).map(|_| caller.call()).collect();
     let sent = caller.line.next().await;
     assert_eq!(idems(&sent).len(), PIPELINE);
+    sent.answer([ids(PIPELINE)]);
     let rest = caller.line.next().await;
     assert_eq!(idems(&rest).len(), 1);
-    drop((sent, rest));
+    drop(rest);
     let mut caller = start(OnFull::Reject).await;
     let body = vec![b'1'; PIPELINE_BYTES / 2];
     for _ in 0..3 {
@@ -381,4 +393,30 @@ async fn a_pipeline_holds_a_bounded_number_of_requests_and_of_bytes() {
     }
     let _first = caller.sends(&[2, 3]).await;
     let _second = caller.sends(&[4]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn beside_a_pipeline_on_its_way_goes_one_that_has_its_share_of_what_waits() {
+    let mut caller = start(OnFull::Reject).await;
+    let mut calls = Vec::from(caller.calls::<8>());
+    let first = caller.sends(&[2, 3, 4, 5, 6, 7, 8, 9]).await;
+    calls.push(caller.call());
+    caller.sends_nothing().await;
+    calls.push(caller.call());
+    let second = caller.sends(&[10, 11]).await;
+    calls.push(caller.call());
+    caller.sends_nothing().await;
+    first.answer([ids(8)]);
+    caller.sends_nothing().await;
+    second.answer([ids(2)]);
+    let _third = caller.sends(&[12]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_caller_sends_goes_at_once() {
+    let mut caller = start(OnFull::Reject).await;
+    let mut on_their_way = Vec::new();
+    for idem in 2..5 {
+        on_their_way.push((caller.call(), caller.sends(&[idem]).await));
+    }
 }

@@ -17,7 +17,7 @@ async fn what_was_taken_over_although_the_reply_was_lost_is_found() {
     // To the server it is held.
     assert!(take.lines()[0].ends_with(" 1 -"), "{:?}", take.lines());
     take.answer([took([], false)]);
-    let taken = processor.recv().await;
+    let taken = processor.recv();
     assert_eq!(ids(&taken), ["1-0"]);
     assert_eq!(taken[0].meta.attempt, 2);
     // Once is enough.
@@ -50,7 +50,7 @@ async fn a_look_that_was_not_finished_goes_on_at_once_and_counts_as_one() {
     );
     take.answer([part("6-0", 0, "")]);
     processor.during(Duration::from_millis(1)).await;
-    assert_eq!(ids(&processor.recv().await), ["1-0", "6-0"]);
+    assert_eq!(ids(&processor.recv()), ["1-0", "6-0"]);
     assert!(start.elapsed() < EVERY);
     // Of the first part one on its last delivery waits.
     processor.blocked.take().unwrap().answer([Value::Nil]);
@@ -124,5 +124,5 @@ async fn however_much_is_pending_what_is_unseen_is_found() {
     assert_eq!(fetch.lines(), ["XRANGE request 1001-0 1001-0"]);
     fetch.answer([list([request("1001-0")])]);
     processor.during(Duration::from_millis(1)).await;
-    assert_eq!(ids(&processor.recv().await), ["1001-0"]);
+    assert_eq!(ids(&processor.recv()), ["1001-0"]);
 }

@@ -16,13 +16,13 @@ async fn what_was_not_wanted_when_it_was_found_is_taken_before_anything_is_read(
         ["EVAL take_over 1 request group me 3000 30000 0 3 1 -"]
     );
     take.answer([took_of_more([], false, true)]);
-    let held = processor.recv().await;
+    let held = processor.recv();
     assert_eq!(held.len(), 10);
 
     // It is never idle: each time it wants some, there are new ones.
     let mut taken = Vec::new();
     for more in [true, false] {
-        assert!(processor.recv().await.is_empty());
+        assert!(processor.recv().is_empty());
         let take = processor.next("EVAL take_over").await;
         assert!(take.lines()[0].contains(" 30000 10 3 "));
         let count = taken.len();
@@ -31,11 +31,11 @@ async fn what_was_not_wanted_when_it_was_found_is_taken_before_anything_is_read(
         take.answer([took_of_more(entries, false, more)]);
         processor.during(Duration::from_millis(1)).await;
         assert!(processor.blocked.is_none(), "something is read");
-        taken.extend(processor.recv().await);
+        taken.extend(processor.recv());
     }
     assert_eq!(taken.len(), 20);
     assert!(taken.iter().all(|each| each.meta.attempt == 2));
-    assert!(processor.recv().await.is_empty());
+    assert!(processor.recv().is_empty());
     processor.until("XREADGROUP").await;
 }
 
@@ -48,14 +48,14 @@ async fn what_is_overdue_does_not_wait_for_a_read_that_blocks() {
     let entries: [(&str, i64); 10] = std::array::from_fn(|n| (&*ids[n], 1));
     take.answer([took_of_more(entries, false, true)]);
     processor.during(Duration::from_millis(1)).await;
-    assert_eq!(super::ids(&processor.recv().await), ids);
+    assert_eq!(super::ids(&processor.recv()), ids);
     // The read still blocks.
     assert!(processor.blocked.is_some());
-    assert!(processor.recv().await.is_empty());
+    assert!(processor.recv().is_empty());
     let take = processor.next("EVAL take_over").await;
     take.answer([took([("11-0", 1)], false)]);
     processor.during(Duration::from_millis(1)).await;
-    assert_eq!(super::ids(&processor.recv().await), ["11-0"]);
+    assert_eq!(super::ids(&processor.recv()), ["11-0"]);
     assert!(found.elapsed() < EVERY / 2, "{:?}", found.elapsed());
 }
 
@@ -65,12 +65,12 @@ async fn beside_a_request_on_its_last_delivery_nothing_is_overdue() {
     let take = processor.next("EVAL take_over").await;
     take.answer([took([("1-0", 2)], true)]);
     processor.during(Duration::from_millis(1)).await;
-    let last = processor.recv().await;
+    let last = processor.recv();
     assert!(last[0].meta.last_attempt);
     processor.starts(&last);
     // The read still blocks, and more is wanted than there is.
     assert!(processor.blocked.is_some());
-    assert!(processor.recv().await.is_empty());
+    assert!(processor.recv().is_empty());
     let looked = processor.next("EVAL take_over").await;
     assert!(looked.lines()[0].contains(" 30000 0 3 1 "));
     looked.answer([took_of_more([], false, true)]);
