@@ -74,9 +74,7 @@ impl Admit {
             }
             Value::Refused(refusal) if refusal.passes() => Ok(Admitted::NotNow(refusal.into())),
             reply => {
-                let ids = reply.list()?.into_iter();
-                let ids = ids.map(|id| StreamId::parse(&id.text()?));
-                Ok(Admitted::Ids(ids.collect::<Result<_>>()?))
+                Ok(Admitted::Ids(added(reply.list()?, requests.len())?))
             }
         }
     }
@@ -111,4 +109,22 @@ impl Admit {
     fn script(&self) -> std::sync::MutexGuard<'_, Option<String>> {
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The ids of what was added: each, or the first one and how many follow upon it.
+fn added(reply: Vec<Value>, most: usize) -> Result<Vec<StreamId>> {
+    match <[Value; 2]>::try_from(reply) {
+        Ok([first, Value::Int(count)]) => {
+            let first = StreamId::parse(&first.text()?)?;
+            let count = usize::try_from(count).unwrap_or_default().min(most);
+            let ids = std::iter::successors(Some(first), |id| Some(id.next()));
+            Ok(ids.take(count).collect())
+        }
+        Ok(two) => two.into_iter().map(id).collect(),
+        Err(ids) => ids.into_iter().map(id).collect(),
+    }
+}
+
+fn id(value: Value) -> Result<StreamId> {
+    StreamId::parse(&value.text()?)
 }

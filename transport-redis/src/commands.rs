@@ -12,6 +12,8 @@ use crate::types::ResponseStream;
 pub(crate) const RESPONSE_EXPIRY: Duration = Duration::from_secs(600);
 /// How long a reply stream outlives its caller's last sign of life.
 pub(crate) const REPLY_STREAM_EXPIRY: Duration = Duration::from_secs(60);
+/// Fewer entries are deleted one by one as fast as by the steps that cutting the stream off takes.
+const RUN: usize = 8;
 
 // What has to happen in one step. Each says at its top what it takes and returns.
 const ADMIT: &str = include_str!("lua/admit.lua");
@@ -103,7 +105,14 @@ pub(crate) fn add_if_there(stream: &str) -> Command {
 pub(crate) fn answer(place: &Place, reply_stream: &str, ids: &[StreamId]) -> Command {
     let answer = Command::new("EVAL").arg(ANSWER).number(2);
     let answer = answer.arg(&place.request_stream).arg(reply_stream);
-    answer.arg(&place.group).number(ids.len()).numbers(ids)
+    let runs = StreamId::runs(ids);
+    let runs = runs.take_while(|run| run.len() >= RUN).collect::<Vec<_>>();
+    let answer = answer.arg(&place.group);
+    let answer = answer.number(ids.len()).number(runs.len()).numbers(ids);
+    runs.iter().fold(answer, |answer, run| {
+        let end = run.last().copied().unwrap_or(StreamId::MIN).next();
+        answer.number(run.len()).number(end)
+    })
 }
 
 pub(crate) fn delete_entries(stream: &str, ids: impl IntoIterator<Item = StreamId>) -> Command {

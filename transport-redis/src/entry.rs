@@ -39,6 +39,12 @@ impl StreamId {
             ..self
         }
     }
+
+    /// Divides ids where one does not follow directly upon the one before it: within a run, no stream has
+    /// another entry.
+    pub(crate) fn runs(ids: &[Self]) -> impl Iterator<Item = &[Self]> {
+        ids.chunk_by(|before, id| before.next() == *id)
+    }
 }
 
 impl fmt::Display for StreamId {

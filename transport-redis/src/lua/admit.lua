@@ -5,23 +5,27 @@
 -- request has none. Before,
 -- it makes the reply stream KEYS[2], empty and expiring after ARGV[2] seconds, if that is not there, or
 -- puts off its expiry: processors answer only where there is one. Returns the ids of those that were
--- added, the first ones.
+-- added, the first ones; where they follow upon each other without a gap only the first id, and how many.
 local stream, reply = KEYS[1], KEYS[2]
 local expiry, left = ARGV[2], redis.call('TTL', reply)
 if left == -2 then redis.call('XADD', reply, '*', 'made', '1') end
 if left < expiry / 2 then redis.call('EXPIRE', reply, expiry) end
 local body, v, version, reply_to, idem, timeout, further = unpack(ARGV, 3, 9)
 local room = ARGV[1] - redis.call('XLEN', stream)
-local ids = {}
+local ids, added = {}, 0
 local own = further == '' and 3 or 4
 for i = 10, #ARGV, own do
-  if #ids >= room then break end
+  if added >= room then break end
+  added = added + 1
   if own == 3 or ARGV[i + 3] == '' then
-    ids[#ids + 1] = redis.call('XADD', stream, '*', body, ARGV[i], v, version, reply_to, reply,
+    ids[added] = redis.call('XADD', stream, '*', body, ARGV[i], v, version, reply_to, reply,
       idem, ARGV[i + 1], timeout, ARGV[i + 2])
   else
-    ids[#ids + 1] = redis.call('XADD', stream, '*', body, ARGV[i], v, version, reply_to, reply,
+    ids[added] = redis.call('XADD', stream, '*', body, ARGV[i], v, version, reply_to, reply,
       idem, ARGV[i + 1], timeout, ARGV[i + 2], further, ARGV[i + 3])
   end
 end
-return ids
+if added < 3 then return ids end
+local millis, from = string.match(ids[1], '(%d+)-(%d+)')
+if ids[added] ~= millis .. '-' .. (from + added - 1) then return ids end
+return { ids[1], added }

@@ -1,7 +1,19 @@
 -- Ends requests of one caller: adds an entry to its stream KEYS[2], if that is there, then deletes their
--- entries of the stream KEYS[1] and acknowledges them in the group ARGV[1]. ARGV[2] is how many they are;
--- their ids follow, and behind them the fields. Where the entry is refused, nothing is deleted.
-local last = 2 + ARGV[2]
-redis.call('XADD', KEYS[2], 'NOMKSTREAM', '*', unpack(ARGV, last + 1))
-redis.call('XDEL', KEYS[1], unpack(ARGV, 3, last))
-return redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, 3, last))
+-- entries of the stream KEYS[1] and acknowledges them in the group ARGV[1]. ARGV[2] is how many they are,
+-- ARGV[3] in how many runs the first of them come: ids from the fourth argument on; behind them for each
+-- run how many it is, and the id that follows its last one; and then the fields. Where the entry is
+-- refused, nothing is deleted.
+--
+-- A run has ids without a gap, where nothing else can stand in between: if nothing stands before it, the
+-- stream can be cut off behind it, which takes a tenth of the time of deleting each.
+local stream, first, last = KEYS[1], 4, 3 + ARGV[2]
+local fields = last + 1 + 2 * ARGV[3]
+redis.call('XADD', KEYS[2], 'NOMKSTREAM', '*', unpack(ARGV, fields))
+for run = last + 1, fields - 1, 2 do
+  local before = redis.pcall('XRANGE', stream, '-', '(' .. ARGV[first], 'COUNT', 1)
+  if before.err or #before > 0 then break end
+  if type(redis.pcall('XTRIM', stream, 'MINID', ARGV[run + 1])) == 'table' then break end
+  first = first + ARGV[run]
+end
+if first <= last then redis.call('XDEL', stream, unpack(ARGV, first, last)) end
+return redis.call('XACK', stream, ARGV[1], unpack(ARGV, 4, last))
