@@ -193,7 +193,8 @@ where
 }
 
 fn encode<T, C: Encode<T>>(codec: &C, value: &T) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    // Most values fit: grown from nothing, it would move several times.
+    let mut bytes = Vec::with_capacity(128);
     guarded(ErrorKind::Encode, || codec.encode(value, &mut bytes))?;
     Ok(bytes)
 }
