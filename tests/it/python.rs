@@ -1,6 +1,7 @@
 //! The Redis transport against the Python package itself, unmodified, in both directions and with
 //! both client crates.
 
+mod deleted;
 mod delivery;
 mod idle;
 mod peers;
@@ -16,6 +17,10 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use deleted::{
+    a_processor_that_may_not_cut_off_deletes, at_the_head_of_the_stream_a_batch_goes_at_once,
+    what_others_have_before_a_batch_or_in_it_stays,
+};
 use delivery::*;
 use idle::{an_idle_caller_sends_next_to_nothing, an_idle_processor_waits_in_one_read};
 use peers::{
@@ -77,6 +82,9 @@ with_both_clients! {
     a_request_that_was_delivered_often_enough_is_given_up_and_its_caller_told,
     a_python_caller_of_such_a_request_has_its_none,
     a_dead_letter_is_sent_again_or_removed,
+    at_the_head_of_the_stream_a_batch_goes_at_once,
+    what_others_have_before_a_batch_or_in_it_stays,
+    a_processor_that_may_not_cut_off_deletes,
     the_consumer_of_a_dead_processor_is_removed_once_it_is_empty,
 }
 

@@ -73,9 +73,7 @@ impl Admit {
                 Ok(Admitted::NoMemory(format!("{refusal}")))
             }
             Value::Refused(refusal) if refusal.passes() => Ok(Admitted::NotNow(refusal.into())),
-            reply => {
-                Ok(Admitted::Ids(added(reply.list()?, requests.len())?))
-            }
+            reply => Ok(Admitted::Ids(added(reply.list()?, requests.len())?)),
         }
     }
 
@@ -127,4 +125,27 @@ fn added(reply: Vec<Value>, most: usize) -> Result<Vec<StreamId>> {
 
 fn id(value: Value) -> Result<StreamId> {
     StreamId::parse(&value.text()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::scripted::{text, texts};
+
+    fn added_as(reply: impl IntoIterator<Item = Value>) -> Vec<String> {
+        let ids = added(reply.into_iter().collect(), 4).unwrap();
+        ids.iter().map(StreamId::to_string).collect()
+    }
+
+    #[test]
+    fn ids_come_each_or_as_the_first_and_how_many_follow() {
+        let each = texts(["5-7", "6-0"]).list().unwrap();
+        assert_eq!(added_as(each), ["5-7", "6-0"]);
+        let three = [text("5-7"), Value::Int(3)];
+        assert_eq!(added_as(three), ["5-7", "5-8", "5-9"]);
+        assert!(added_as([]).is_empty());
+        // More than were sent are none of ours.
+        assert_eq!(added_as([text("5-7"), Value::Int(i64::MAX)]).len(), 4);
+        assert!(added(vec![Value::Nil, Value::Int(2)], 4).is_err());
+    }
 }

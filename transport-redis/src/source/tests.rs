@@ -238,7 +238,7 @@ fn answer_to(id: &str) -> String {
 }
 
 fn answer_begins(id: &str) -> String {
-    format!("EVAL answer 2 request {REPLY_TO} group 1 {id}")
+    format!("EVAL answer 2 request {REPLY_TO} group 1 0 {id}")
 }
 
 fn found(ids: &[&str]) -> Value {
