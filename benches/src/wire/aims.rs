@@ -6,8 +6,8 @@ use crate::aims::{Bound, verdict};
 use crate::wire::idle::Idle;
 use crate::wire::results::{Figure, Results, Round};
 use crate::wire::subject::Subject::{
-    self, FloorDocumented, FloorReplyStream, FloorToOurs, FloorToPython, OursFred, OursRedis,
-    PythonToFloor, PythonToPython, PythonToRust, RustToPython,
+    self, FloorCut, FloorDocumented, FloorReplyStream, FloorToOurs, FloorToPython, OursFred,
+    OursRedis, PythonToFloor, PythonToPython, PythonToRust, RustToPython,
 };
 
 const MANY: &[&str] = &["outstanding/64", "outstanding/1024", "outstanding/8192"];
@@ -126,6 +126,12 @@ const SERVER_SHARE: Aim = Aim {
 
 const AIMS: &[Aim] = &[
     RATE,
+    Aim {
+        over: Over::Subject(FloorCut),
+        bound: Bound::None,
+        stretch: Bound::None,
+        ..RATE
+    },
     Aim {
         over: Over::Subject(FloorDocumented),
         bound: Bound::AtLeast(1.0),

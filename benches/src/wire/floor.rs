@@ -27,6 +27,9 @@ pub(crate) enum Layout {
     Python,
     /// Those of a batch together in one entry of the caller's stream.
     ReplyStream,
+    /// The same, where the only processor cuts the request stream off behind a batch: nothing sees to it
+    /// that nobody else's request goes too.
+    Cut,
 }
 
 impl Layout {
@@ -44,7 +47,7 @@ impl Layout {
         match self {
             Self::Documented => documented::call(connection, in_flight, None),
             Self::Python => documented::call(connection, in_flight, Some(PYTHON_DELAY)),
-            Self::ReplyStream => reply_stream::call(connection, in_flight),
+            Self::ReplyStream | Self::Cut => reply_stream::call(connection, in_flight),
         }
     }
 
@@ -64,7 +67,8 @@ impl Layout {
         match self {
             Self::Documented => documented::process(connection, &read, true),
             Self::Python => documented::process(connection, &read, false),
-            Self::ReplyStream => reply_stream::process(connection, &read),
+            Self::ReplyStream => reply_stream::process(connection, &read, false),
+            Self::Cut => reply_stream::process(connection, &read, true),
         }
     }
 }
@@ -115,9 +119,17 @@ fn acknowledge(commands: &mut Commands, count: usize, ids: &Commands) {
     acknowledge.word(b"request").word(b"processor").encoded(ids);
 }
 
-/// The end of a processor's pipeline: the entries are finished, and the next are asked for.
-fn finish(commands: &mut Commands, count: usize, ids: &Commands, read: &Commands) {
+fn delete(commands: &mut Commands, count: usize, ids: &Commands) {
     let delete = commands.command(2 + count).word(b"XDEL");
     delete.word(b"request").encoded(ids);
-    commands.encoded(read);
+}
+
+/// Removes the entry of this id and all before it.
+fn cut_off(commands: &mut Commands, last: &[u8]) {
+    let last = std::str::from_utf8(last).ok();
+    let (millis, sequence) = last.and_then(|last| last.split_once('-')).expect("an id");
+    let sequence: u64 = sequence.parse().expect("a number");
+    let behind = format!("{millis}-{}", sequence + 1);
+    let trim = commands.command(4).word(b"XTRIM").word(b"request");
+    trim.word(b"MINID").word(behind.as_bytes());
 }

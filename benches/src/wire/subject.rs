@@ -9,6 +9,8 @@ pub enum Subject {
     FloorDocumented,
     /// What this library's layout costs by itself.
     FloorReplyStream,
+    /// The same by a processor that is alone, and so need not delete each entry by itself.
+    FloorCut,
     /// This library over the crate `redis`, at both ends.
     OursRedis,
     /// This library over the crate `fred`, at both ends.
@@ -44,9 +46,10 @@ pub(crate) enum Client {
 
 impl Subject {
     /// All subjects.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::FloorDocumented,
         Self::FloorReplyStream,
+        Self::FloorCut,
         Self::OursRedis,
         Self::OursFred,
         Self::FloorToOurs,
@@ -63,6 +66,7 @@ impl Subject {
         match self {
             Self::FloorDocumented => "floor-documented",
             Self::FloorReplyStream => "floor-reply-stream",
+            Self::FloorCut => "floor-cut",
             Self::OursRedis => "ours-redis",
             Self::OursFred => "ours-fred",
             Self::FloorToOurs => "floor→ours",
@@ -90,6 +94,7 @@ impl Subject {
         match self {
             Self::FloorDocumented => End::Floor(Layout::Documented),
             Self::FloorReplyStream | Self::FloorToOurs => End::Floor(Layout::ReplyStream),
+            Self::FloorCut => End::Floor(Layout::Cut),
             Self::FloorToPython => End::Floor(Layout::Python),
             Self::OursRedis | Self::RustToPython => End::Ours(Client::Redis),
             Self::OursFred => End::Ours(Client::Fred),

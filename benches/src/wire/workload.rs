@@ -77,9 +77,18 @@ const RUST: &[Subject] = &[
     Subject::OursFred,
 ];
 
+const ONE_PROCESSOR: &[Subject] = &[
+    Subject::FloorDocumented,
+    Subject::FloorReplyStream,
+    Subject::FloorCut,
+    Subject::OursRedis,
+    Subject::OursFred,
+];
+
 const RUST_AND_PYTHON: &[Subject] = &[
     Subject::FloorDocumented,
     Subject::FloorReplyStream,
+    Subject::FloorCut,
     Subject::OursRedis,
     Subject::OursFred,
     Subject::FloorToPython,
@@ -113,8 +122,8 @@ impl Workload {
         Self::new("outstanding/64", 64, 1, RUST_AND_PYTHON),
         Self::new("outstanding/64+10000", 64, 1, OURS).with_waiting(10_000),
         Self::new("outstanding/512", 512, 1, PYTHON),
-        Self::new("outstanding/1024", 1024, 1, RUST),
-        Self::new("outstanding/8192", 8192, 1, RUST),
+        Self::new("outstanding/1024", 1024, 1, ONE_PROCESSOR),
+        Self::new("outstanding/8192", 8192, 1, ONE_PROCESSOR),
         Self::new("outstanding/1024×2", 1024, 2, RUST),
         Self::new("outstanding/1024×4", 1024, 4, RUST),
         Self::new("outstanding/1024×8", 1024, 8, GROWTH),

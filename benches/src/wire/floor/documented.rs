@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::closed_loop::Tally;
 use crate::wire::floor::in_flight::InFlight;
-use crate::wire::floor::{acknowledge, finish, read_entries, read_together, together};
+use crate::wire::floor::{acknowledge, delete, read_entries, read_together, together};
 use crate::wire::payload::Values;
 use crate::wire::resp::{Commands, Connection};
 
@@ -123,6 +123,7 @@ pub(super) fn process(mut connection: Connection, read: &Commands, acknowledges:
         if acknowledges {
             acknowledge(&mut connection.commands, answers.len(), &ids);
         }
-        finish(&mut connection.commands, answers.len(), &ids, read);
+        delete(&mut connection.commands, answers.len(), &ids);
+        connection.commands.encoded(read);
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::closed_loop::Tally;
 use crate::wire::floor::in_flight::InFlight;
-use crate::wire::floor::{acknowledge, finish, read_entries, read_together, together};
+use crate::wire::floor::{acknowledge, cut_off, delete, read_entries, read_together, together};
 use crate::wire::payload::Values;
 use crate::wire::resp::{Commands, Connection};
 
@@ -90,9 +90,11 @@ fn receive<F: FnMut()>(
     });
 }
 
-pub(super) fn process(mut connection: Connection, read: &Commands) -> ! {
+/// `alone`: no other processor has requests of the stream.
+pub(super) fn process(mut connection: Connection, read: &Commands, alone: bool) -> ! {
     connection.commands.encoded(read);
     let mut ids = Commands::default();
+    let mut last = Vec::new();
     let mut replies = Replies::default();
     let mut idem = Vec::new();
     let mut sum = Vec::new();
@@ -102,7 +104,7 @@ pub(super) fn process(mut connection: Connection, read: &Commands) -> ! {
             connection.text();
         }
         if !replies.streams.is_empty() {
-            // XACK, XDEL
+            // XACK, XDEL or XTRIM
             connection.number();
             connection.number();
         }
@@ -111,6 +113,8 @@ pub(super) fn process(mut connection: Connection, read: &Commands) -> ! {
         let mut count = 0;
         read_entries(&mut connection, |id, fields, connection| {
             ids.word(id);
+            last.clear();
+            last.extend_from_slice(id);
             count += 1;
             let mut reply_to = None;
             for _ in 0..fields {
@@ -144,7 +148,12 @@ pub(super) fn process(mut connection: Connection, read: &Commands) -> ! {
             add.word(b"*").encoded(&stream.fields);
         }
         acknowledge(&mut connection.commands, count, &ids);
-        finish(&mut connection.commands, count, &ids, read);
+        if alone {
+            cut_off(&mut connection.commands, &last);
+        } else {
+            delete(&mut connection.commands, count, &ids);
+        }
+        connection.commands.encoded(read);
     }
 }
 
