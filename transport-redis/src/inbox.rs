@@ -1,6 +1,7 @@
 //! What one consumer has read and answers for.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::hash_map::{self, HashMap};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -166,11 +167,10 @@ impl Inbox {
     }
 
     fn forget(&self, state: &mut State, Hold { id, serial }: Hold) -> bool {
-        let held = state.held.get(&id);
-        if held.is_none_or(|held| held.serial != serial) {
-            return false;
-        }
-        state.held.remove(&id);
+        match state.held.entry(id) {
+            hash_map::Entry::Occupied(held) if held.get().serial == serial => held.remove(),
+            _ => return false,
+        };
         self.ask_for_lapsed(state);
         true
     }
@@ -312,11 +312,12 @@ impl Inbox {
         entries: impl IntoIterator<Item = (Entry, u32)>,
     ) {
         let place = &self.place;
+        let now = Instant::now();
         for (entry, deliveries) in entries {
             let id = entry.id;
-            if state.held.contains_key(&id) {
+            let hash_map::Entry::Vacant(vacant) = state.held.entry(id) else {
                 continue;
-            }
+            };
             if state.closed {
                 state.dropped.push((id, deliveries.saturating_sub(1)));
                 self.upkeep.notify_one();
@@ -330,17 +331,17 @@ impl Inbox {
             let held = Held {
                 serial: hold.serial,
                 deliveries,
-                since: Instant::now(),
+                since: now,
                 started: false,
             };
-            state.held.insert(id, held);
+            vacant.insert(held);
             let (caller, request) = place.parse(entry);
             let (timeout, trace) = match &request {
                 Ok(request) => (request.timeout, request.trace),
                 Err(_) => (None, None),
             };
             // An id may be ahead of the clock: its window begins here, not when the clock is there.
-            let sent = place.clock.instant(id.millis).min(Instant::now());
+            let sent = place.clock.instant(id.millis).min(now);
             let mut meta = CallMeta::sent_at(sent, timeout.unwrap_or(PYTHON_PATIENCE))
                 .attempt(deliveries, place.is_last(deliveries));
             if let Some(trace) = trace {

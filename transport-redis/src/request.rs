@@ -74,23 +74,15 @@ impl Request {
         entry: Entry,
         is_reply_stream: impl Fn(&str) -> bool,
     ) -> (Caller, Result<Self>) {
-        let (mut body, mut version, mut reply_to, mut idem, mut timeout, mut trace) =
-            (None, None, None, None, None, None);
+        let known = [BODY, VERSION, REPLY_TO, IDEM, TIMEOUT, TRACEPARENT];
+        let mut values = [const { None }; 6];
         for (name, value) in entry.fields {
             // Of several the last counts, as in the Python package.
-            let known = [
-                (BODY, &mut body),
-                (VERSION, &mut version),
-                (REPLY_TO, &mut reply_to),
-                (IDEM, &mut idem),
-                (TIMEOUT, &mut timeout),
-                (TRACEPARENT, &mut trace),
-            ];
-            let field = known.into_iter().find(|(known, _)| name == known);
-            if let Some((_, field)) = field {
-                *field = Some(value);
+            if let Some(place) = known.iter().position(|known| name == known) {
+                values[place] = Some(value);
             }
         }
+        let [body, version, reply_to, idem, timeout, trace] = values;
         // All is copied: what waits does not keep the memory of all that was read with it. (Turned into
         // a vector, the last part that is left of a read would take that memory along.)
         let body = body.map(|body| body.to_vec());
