@@ -13,7 +13,7 @@ pub(crate) const RESPONSE_EXPIRY: Duration = Duration::from_secs(600);
 /// How long a reply stream outlives its caller's last sign of life.
 pub(crate) const REPLY_STREAM_EXPIRY: Duration = Duration::from_secs(60);
 /// Fewer entries are deleted one by one as fast as by the steps that cutting the stream off takes.
-const RUN: usize = 8;
+const MIN_RUN: usize = 8;
 
 // What has to happen in one step. Each says at its top what it takes and returns.
 const ADMIT: &str = include_str!("lua/admit.lua");
@@ -105,14 +105,13 @@ pub(crate) fn add_if_there(stream: &str) -> Command {
 pub(crate) fn answer(place: &Place, reply_stream: &str, ids: &[StreamId]) -> Command {
     let answer = Command::new("EVAL").arg(ANSWER).number(2);
     let answer = answer.arg(&place.request_stream).arg(reply_stream);
-    let runs = StreamId::runs(ids);
-    let runs = runs.take_while(|run| run.len() >= RUN).collect::<Vec<_>>();
+    let runs = StreamId::runs(ids).take_while(|run| run.len() >= MIN_RUN);
+    let runs = runs.filter_map(|run| Some((run.len(), run.last()?.next())));
+    let runs: Vec<_> = runs.collect();
     let answer = answer.arg(&place.group);
     let answer = answer.number(ids.len()).number(runs.len()).numbers(ids);
-    runs.iter().fold(answer, |answer, run| {
-        let end = run.last().copied().unwrap_or(StreamId::MIN).next();
-        answer.number(run.len()).number(end)
-    })
+    let add = |answer: Command, (count, end)| answer.number(count).number(end);
+    runs.into_iter().fold(answer, add)
 }
 
 pub(crate) fn delete_entries(stream: &str, ids: impl IntoIterator<Item = StreamId>) -> Command {

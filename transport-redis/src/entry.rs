@@ -34,9 +34,14 @@ impl StreamId {
 
     /// The id after this one.
     pub(crate) fn next(self) -> Self {
-        Self {
-            sequence: self.sequence.saturating_add(1),
-            ..self
+        match (self.sequence.checked_add(1), self.millis.checked_add(1)) {
+            (Some(sequence), _) => Self { sequence, ..self },
+            (None, Some(millis)) => Self {
+                millis,
+                sequence: 0,
+            },
+            // There is none.
+            (None, None) => self,
         }
     }
 
@@ -132,7 +137,8 @@ mod tests {
         assert!(id("9-0") < id("10-0"));
         assert_eq!(id("5-7").to_string(), "5-7");
         assert_eq!(id("5-7").next(), id("5-8"));
-        let last = id("5-18446744073709551615");
+        assert_eq!(id("5-18446744073709551615").next(), id("6-0"));
+        let last = id("18446744073709551615-18446744073709551615");
         assert_eq!(last.next(), last);
         for wrong in ["", "x", "1-", "-1", "1-x"] {
             assert!(StreamId::parse(wrong.as_bytes()).is_err(), "{wrong:?}");
@@ -187,6 +193,22 @@ mod tests {
             let numbers = |id: StreamId| (id.millis, id.sequence);
             prop_assert_eq!(a.cmp(&b), numbers(a).cmp(&numbers(b)));
             prop_assert!(a.next() >= a);
+        }
+
+        #[test]
+        fn a_run_goes_on_as_long_as_ids_leave_no_gap(
+            starts in vec(id(), 0..4),
+            lengths in vec(1..5_usize, 4),
+        ) {
+            let from = |start| std::iter::successors(Some(start), |id: &StreamId| Some(id.next()));
+            let rows = starts.into_iter().zip(lengths);
+            let ids: Vec<_> = rows.flat_map(|(start, length)| from(start).take(length)).collect();
+            let runs: Vec<_> = StreamId::runs(&ids).collect();
+            prop_assert_eq!(runs.concat(), ids.clone());
+            let follows = |pair: &[StreamId]| pair[1] == pair[0].next();
+            prop_assert!(runs.iter().all(|run| run.windows(2).all(follows)));
+            let gaps = ids.windows(2).filter(|pair| !follows(pair)).count();
+            prop_assert_eq!(runs.len(), usize::from(!ids.is_empty()) + gaps);
         }
 
         #[test]

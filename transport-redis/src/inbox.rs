@@ -45,7 +45,9 @@ pub(crate) struct Inbox {
 struct State {
     ready: VecDeque<RawDelivery>,
     wanted: usize,
-    /// The last batch was a short one.
+    /// How many batches have started and not ended.
+    running: usize,
+    /// The last one that ended was short.
     short: bool,
     /// What this consumer answers for, until it has: its lease is kept.
     held: HashMap<StreamId, Held>,
@@ -186,9 +188,10 @@ impl Inbox {
         held.is_some_and(|held| held.serial == hold.serial)
     }
 
-    /// A handler starts on these.
+    /// A handler starts on these, a batch.
     pub(crate) fn started(&self, holds: impl Iterator<Item = Hold>) {
         let mut state = self.lock();
+        state.running += 1;
         for Hold { id, serial } in holds {
             if let Some(held) = state.held.get_mut(&id)
                 && held.serial == serial
@@ -265,18 +268,20 @@ impl Inbox {
         held.any(|held| self.place.is_last(held.deliveries))
     }
 
-    /// A batch ran for so long.
+    /// A batch ran for so long, and has ended.
     pub(crate) fn ran(&self, took: Duration) {
-        self.lock().short = took < SHORT;
+        let mut state = self.lock();
+        state.running = state.running.saturating_sub(1);
+        state.short = took < SHORT;
     }
 
     /// Takes in entries that were read, each with the number of its delivery. While batches are short
-    /// the next one is read when this one runs.
+    /// the next one is read when this one runs; but if one runs, this is the next one already.
     pub(crate) fn deliver(self: &Arc<Self>, entries: impl IntoIterator<Item = (Entry, u32)>) {
         let mut state = self.lock();
         let (wanted, ahead) = (state.wanted, state.ready.len());
         self.take_in(&mut state, entries);
-        if state.short && ahead == 0 {
+        if state.short && state.running == 0 && ahead == 0 {
             state.wanted = wanted;
         }
         drop(state);

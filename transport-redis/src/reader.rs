@@ -58,8 +58,8 @@ async fn read_connection(inbox: &Arc<Inbox>, backoff: &mut Backoff) -> Result<In
             reclaim::take_overdue(inbox).await?;
             continue;
         }
-        // It ends with the first entry, even when several came in one packet: the next one, at once,
-        // finds the others.
+        // It ends with the first entry, even when several came in one packet: the next one finds the
+        // others.
         let read = read_some(inbox, &mut *connection, wanted).await;
         inbox.end_reading();
         read?;

@@ -168,8 +168,9 @@ impl Submitter {
         }
     }
 
-    /// How many pipelines may be on their way. One beside others takes its share of what waits at the
-    /// least: smaller ones cost the server more, and what is in them waits behind the others anyway.
+    /// How many pipelines may be on their way. One beside others takes its share of what is outstanding
+    /// at the least: smaller ones cost the server more, and what is in them waits behind the others
+    /// anyway.
     fn places(&self, full: bool, line: &Line) -> usize {
         let share = (self.outstanding.len() / PIPELINES).min(PIPELINE);
         // While it is full nobody overtakes who waits.

@@ -144,8 +144,22 @@ impl Value {
             Self::Refused(refusal) => refusal.into(),
             other => Error::new(
                 ErrorKind::Connection,
-                format!("the server answered {other:?} where {expected} was expected"),
+                format!(
+                    "the server answered with {} where {expected} was expected",
+                    other.kind()
+                ),
             ),
+        }
+    }
+
+    /// What it is, without what is in it: that may be long, and is the users' own.
+    fn kind(&self) -> String {
+        match self {
+            Self::Nil => "nothing".to_owned(),
+            Self::Int(number) => format!("the number {number}"),
+            Self::Text(text) => format!("a text of {} bytes", text.len()),
+            Self::List(values) => format!("a list of {}", values.len()),
+            Self::Refused(refusal) => refusal.to_string(),
         }
     }
 }

@@ -158,7 +158,7 @@ impl Drop for Multiplexed {
     }
 }
 
-/// Opens a connection as the crate does: to the address of the host that answers first.
+/// Opens a connection with the crate's settings, to the address of the host that answers first.
 async fn connect_tcp(host: &str, port: u16, settings: &TcpSettings) -> RedisResult<TcpStream> {
     let addresses = lookup_host((host, port)).await?;
     let attempts: Vec<_> = addresses
@@ -194,7 +194,9 @@ impl Connection for Multiplexed {
         }
         let mut pipeline = redis::Pipeline::with_capacity(commands.len());
         for command in commands {
-            let mut packed = redis::cmd(command.name);
+            let bytes = command.name.len() + command.bytes.len();
+            let mut packed = redis::Cmd::with_capacity(1 + command.ends.len(), bytes);
+            packed.arg(command.name);
             for arg in command.iter() {
                 packed.arg(arg);
             }

@@ -12,6 +12,10 @@ use crate::value::{Refusal, Value};
 
 /// The deepest list in a list that is read: those of the server are at most five deep.
 const DEEPEST: usize = 32;
+/// The longest line that is waited for, in bytes: of those of the server the texts of errors are longest.
+const LONGEST_LINE: usize = 64 * 1024;
+/// What a line can begin with.
+const KINDS: &[u8] = b"+-:_,#($=!*~%";
 
 /// Looks for the end of a reply of which more and more arrives.
 #[derive(Debug)]
@@ -34,7 +38,13 @@ impl Scan {
     pub(crate) fn end(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
         while self.missing > 0 {
             let Some((line, after)) = line(bytes, self.at) else {
-                return Ok(None);
+                let begun = bytes.get(self.at..).unwrap_or_default();
+                let is_odd = begun.first().is_some_and(|kind| !KINDS.contains(kind));
+                let is_endless = begun.len() > LONGEST_LINE;
+                return match is_odd || is_endless {
+                    true => Err(malformed()),
+                    false => Ok(None),
+                };
             };
             let (more, length) = match line {
                 [b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(', ..] => (0, 0),
@@ -152,7 +162,10 @@ fn twice(pairs: usize) -> io::Result<usize> {
 
 /// A length or a count; `None` for the negative ones, which stand for nothing.
 fn number(digits: &[u8]) -> io::Result<Option<usize>> {
-    Ok(usize::try_from(integer(digits)?).ok())
+    match integer(digits)? {
+        ..0 => Ok(None),
+        number => usize::try_from(number).map(Some).map_err(|_| malformed()),
+    }
 }
 
 /// By hand, as each text has its length before it: `str::parse` took a twentieth of all instructions.

@@ -5,12 +5,17 @@
 -- refused, nothing is deleted.
 --
 -- A run has ids without a gap, where nothing else can stand in between: if nothing stands before it, the
--- stream can be cut off behind it, which takes a tenth of the time of deleting each.
+-- stream can be cut off behind it, which takes a tenth of the time of deleting each. What stands before it
+-- is mostly pending, which is seen without its body.
 local stream, first, last = KEYS[1], 4, 3 + ARGV[2]
 local fields = last + 1 + 2 * ARGV[3]
 redis.call('XADD', KEYS[2], 'NOMKSTREAM', '*', unpack(ARGV, fields))
 for run = last + 1, fields - 1, 2 do
-  local before = redis.pcall('XRANGE', stream, '-', '(' .. ARGV[first], 'COUNT', 1)
+  local start = '(' .. ARGV[first]
+  local before = redis.pcall('XPENDING', stream, ARGV[1], '-', start, 1)
+  if #before == 0 and not before.err then
+    before = redis.pcall('XRANGE', stream, '-', start, 'COUNT', 1)
+  end
   if before.err or #before > 0 then break end
   if type(redis.pcall('XTRIM', stream, 'MINID', ARGV[run + 1])) == 'table' then break end
   first = first + ARGV[run]

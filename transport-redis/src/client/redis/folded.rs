@@ -63,7 +63,10 @@ impl<S> Folded<S> {
 
     /// Folds the next reply, if it is all there.
     fn fold(&mut self) -> io::Result<bool> {
-        let Some(length) = self.scan.end(&self.input)? else {
+        // The crate tells its own users no more than that the connection has ended.
+        let end = self.scan.end(&self.input);
+        let end = end.inspect_err(|error| tracing::warn!("the connection is given up: {error}"));
+        let Some(length) = end? else {
             return Ok(false);
         };
         self.scan = Scan::default();
@@ -115,3 +118,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Folded<S> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;

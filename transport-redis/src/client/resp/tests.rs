@@ -14,6 +14,9 @@ fn each_kind_of_reply_is_read() {
         ("+OK\r\n", text("OK")),
         ("-ERR no such key\r\n", refused("ERR no such key")),
         (":-7\r\n", Value::Int(-7)),
+        (":+7\r\n", Value::Int(7)),
+        (":9223372036854775807\r\n", Value::Int(i64::MAX)),
+        (":-9223372036854775808\r\n", Value::Int(i64::MIN)),
         ("$3\r\na\r\n\r\n", text("a\r\n")),
         ("$0\r\n\r\n", text("")),
         ("$-1\r\n", Value::Nil),
@@ -61,6 +64,18 @@ fn what_is_not_of_the_protocol_is_refused() {
         let looked = Scan::default().end(reply.as_bytes());
         assert!(!matches!(looked, Ok(Some(_))), "{reply:?}");
     }
+    for number in ["", "-", "1:", "9223372036854775808", "-9223372036854775809"] {
+        assert!(read_all(&format!(":{number}\r\n")).is_err(), "{number:?}");
+    }
+    // Nor is more of it waited for.
+    for begun in ["HTTP/1.1 400 Bad", "<", "\r"] {
+        assert!(Scan::default().end(begun.as_bytes()).is_err(), "{begun:?}");
+    }
+    let endless = "+".repeat(LONGEST_LINE + 1);
+    assert!(Scan::default().end(endless.as_bytes()).is_err());
+    let long = endless.get(..LONGEST_LINE).unwrap();
+    assert_eq!(Scan::default().end(long.as_bytes()).unwrap(), None);
+
     let deep = "*1\r\n".repeat(1_000_000) + ":1\r\n";
     assert!(read_all(&deep).is_err());
 }

@@ -70,6 +70,22 @@ async fn while_batches_are_short_one_is_read_ahead_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_a_batch_that_takes_longer_than_the_last_ones_one_is_read_ahead_and_no_more() {
+    let mut processor = after(SHORT / 2).await;
+    processor.is_answered(&TEN).await.unwrap();
+    let batch = processor.recv();
+    processor.starts(&batch);
+    // It runs, and the next one is taken while it does.
+    assert_eq!(processor.is_answered(&TEN_MORE).await, None);
+    assert_eq!(ids(&processor.recv()), TEN_MORE);
+    let lines = processor.during(EVERY / 4).await;
+    assert!(
+        !lines.iter().any(|line| line.starts_with("XREADGROUP")),
+        "{lines:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_batches_take_their_time_nothing_is_read_ahead() {
     let mut processor = after(SHORT).await;
     assert_eq!(processor.is_answered(&TEN).await, None);
