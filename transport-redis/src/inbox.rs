@@ -1,7 +1,7 @@
 //! What one consumer has read and answers for.
 
 use std::collections::hash_map::{self, HashMap};
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,6 +14,8 @@ use tokio::time::Instant;
 use crate::entry::{Entry, StreamId};
 use crate::place::Place;
 use crate::source::{RawDelivery, RedisTicket};
+
+mod upkeep;
 
 /// A batch that takes less keeps others waiting for less than they would take to read what is read
 /// ahead.
@@ -380,49 +382,6 @@ impl Inbox {
 
     pub(crate) fn held(&self) -> Vec<StreamId> {
         self.lock().held.keys().copied().collect()
-    }
-
-    /// Whether anything is to be given back or acknowledged.
-    pub(crate) fn has_upkeep(&self) -> bool {
-        let state = self.lock();
-        !(state.dropped.is_empty() && state.unacknowledged.is_empty())
-    }
-
-    /// What is to be given back, each with the deliveries that count.
-    pub(crate) fn dropped(&self) -> Vec<(StreamId, u32)> {
-        let state = &mut *self.lock();
-        state.dropped.retain(|(id, _)| !state.held.contains_key(id));
-        state.dropped.clone()
-    }
-
-    /// The first `count` of these were given back.
-    pub(crate) fn given_back(&self, count: usize) {
-        self.lock().dropped.drain(..count);
-    }
-
-    /// At most `most` of what is to be acknowledged; the next time it is others' turn.
-    pub(crate) fn unacknowledged(&self, most: usize) -> Vec<(StreamId, Instant)> {
-        let mut state = self.lock();
-        let count = state.unacknowledged.len().min(most);
-        let first = state.unacknowledged.range(..count).copied().collect();
-        state.unacknowledged.rotate_left(count);
-        first
-    }
-
-    /// Notes that these were answered to Python callers just now.
-    pub(crate) fn answered(&self, ids: Vec<StreamId>) {
-        if ids.is_empty() {
-            return;
-        }
-        let now = Instant::now();
-        let ids = ids.into_iter().map(|id| (id, now));
-        self.lock().unacknowledged.extend(ids);
-        self.upkeep.notify_one();
-    }
-
-    pub(crate) fn acknowledged(&self, ids: &BTreeSet<StreamId>) {
-        let mut state = self.lock();
-        state.unacknowledged.retain(|(id, _)| !ids.contains(id));
     }
 
     /// No code of the user's runs under the lock, so a poisoned one means nothing.

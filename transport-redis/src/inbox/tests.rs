@@ -1,5 +1,7 @@
 //! Of two deliveries of the same entry each ticket speaks for its own.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::client::scripted::{Scripted, entry, list, texts};
 use crate::clock::Clock;
