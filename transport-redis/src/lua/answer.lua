@@ -10,15 +10,16 @@
 local stream, first, last = KEYS[1], 4, 3 + ARGV[2]
 local fields = last + 1 + 2 * ARGV[3]
 redis.call('XADD', KEYS[2], 'NOMKSTREAM', '*', unpack(ARGV, fields))
+local from = '-'
 for run = last + 1, fields - 1, 2 do
-  local start = '(' .. ARGV[first]
-  local before = redis.pcall('XPENDING', stream, ARGV[1], '-', start, 1)
+  local start, behind = '(' .. ARGV[first], ARGV[run + 1]
+  local before = redis.pcall('XPENDING', stream, ARGV[1], from, start, 1)
   if #before == 0 and not before.err then
-    before = redis.pcall('XRANGE', stream, '-', start, 'COUNT', 1)
+    before = redis.pcall('XRANGE', stream, from, start, 'COUNT', 1)
   end
   if before.err or #before > 0 then break end
-  if type(redis.pcall('XTRIM', stream, 'MINID', ARGV[run + 1])) == 'table' then break end
-  first = first + ARGV[run]
+  if type(redis.pcall('XTRIM', stream, 'MINID', behind)) == 'table' then break end
+  from, first = behind, first + ARGV[run]
 end
 if first <= last then redis.call('XDEL', stream, unpack(ARGV, first, last)) end
 return redis.call('XACK', stream, ARGV[1], unpack(ARGV, 4, last))
