@@ -111,16 +111,13 @@ impl Admit {
 
 /// The ids of what was added: each, or the first one and how many follow upon it.
 fn added(reply: Vec<Value>, most: usize) -> Result<Vec<StreamId>> {
-    match <[Value; 2]>::try_from(reply) {
-        Ok([first, Value::Int(count)]) => {
-            let first = StreamId::parse(&first.text()?)?;
-            let count = usize::try_from(count).unwrap_or_default().min(most);
-            let ids = std::iter::successors(Some(first), |id| Some(id.next()));
-            Ok(ids.take(count).collect())
-        }
-        Ok(two) => two.into_iter().map(id).collect(),
-        Err(ids) => ids.into_iter().map(id).collect(),
-    }
+    let [first, Value::Int(count)] = &reply[..] else {
+        return reply.into_iter().map(id).collect();
+    };
+    let count = usize::try_from(*count).unwrap_or_default().min(most);
+    let first = id(first.clone())?;
+    let ids = std::iter::successors(Some(first), |id| Some(id.next()));
+    Ok(ids.take(count).collect())
 }
 
 fn id(value: Value) -> Result<StreamId> {

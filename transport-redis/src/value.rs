@@ -139,28 +139,19 @@ impl Value {
         }
     }
 
+    /// What is in it is not told: that may be long, and is the users' own.
     fn unexpected(self, expected: &str) -> Error {
-        match self {
-            Self::Refused(refusal) => refusal.into(),
-            other => Error::new(
-                ErrorKind::Connection,
-                format!(
-                    "the server answered with {} where {expected} was expected",
-                    other.kind()
-                ),
-            ),
-        }
-    }
-
-    /// What it is, without what is in it: that may be long, and is the users' own.
-    fn kind(&self) -> String {
-        match self {
+        let answer = match self {
+            Self::Refused(refusal) => return refusal.into(),
             Self::Nil => "nothing".to_owned(),
             Self::Int(number) => format!("the number {number}"),
             Self::Text(text) => format!("a text of {} bytes", text.len()),
             Self::List(values) => format!("a list of {}", values.len()),
-            Self::Refused(refusal) => refusal.to_string(),
-        }
+        };
+        Error::new(
+            ErrorKind::Connection,
+            format!("the server answered with {answer} where {expected} was expected"),
+        )
     }
 }
 
