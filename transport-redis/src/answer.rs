@@ -1,9 +1,10 @@
 //! The end of requests at a processor: which commands tell their callers and clean up.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use dynamic_batcher::{Answer, BatchInfo, Error};
+use foldhash::HashMap;
 
 use crate::command::Command;
 use crate::commands;
@@ -64,7 +65,7 @@ pub(crate) fn end(
         tickets: Vec::new(),
         seen_later: Vec::new(),
     };
-    let mut streams: HashMap<&str, Vec<Outgoing<'_>>> = HashMap::new();
+    let mut streams: HashMap<&str, Vec<Outgoing<'_>>> = HashMap::default();
     for ((position, ticket), (outcome, queued)) in (0..).zip(&tickets).zip(outcomes) {
         let id = ticket.id();
         match &ticket.caller {

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use crate::command::Command;
 use crate::commands;
 use crate::entry::{Entry, StreamId};
+use crate::idem::Idem;
 use crate::outstanding::{Outcome, Outstanding};
 use crate::reply::{self, Outgoing};
 use crate::request::{self, Request};
@@ -86,7 +87,8 @@ impl Read {
         let mut bytes = 0;
         for (_, entries) in Entry::by_stream(self.0)? {
             for entry in entries {
-                let (_, request) = Request::parse(entry, |name| name == REPLY_STREAM);
+                let (_, request) =
+                    Request::parse(&entry, |name| (name == REPLY_STREAM).then(|| name.into()));
                 bytes += request?.body.len();
             }
         }
@@ -101,7 +103,7 @@ impl Read {
     pub fn route(self, calls: &Calls) -> Result<()> {
         for (_, entries) in Entry::by_stream(self.0)? {
             for entry in entries {
-                let replies = reply::parse(entry.fields);
+                let replies = reply::parse(&entry.fields);
                 let count = replies.len();
                 calls.outstanding.end_all(replies);
                 calls.outstanding.drained(count);
@@ -117,7 +119,7 @@ fn text(text: impl AsRef<[u8]>) -> Value {
 
 fn entry<'a>(id: &str, fields: impl IntoIterator<Item = &'a [u8]>) -> Value {
     let fields = fields.into_iter().map(text);
-    Value::List(vec![text(id), Value::List(fields.collect())])
+    Value::List(vec![text(id), Value::list_of(fields.collect())])
 }
 
 /// Writes the command that tells one caller the responses of a batch; how long it is.
@@ -129,7 +131,7 @@ pub fn write_replies(bodies: &[Vec<u8>]) -> usize {
 }
 
 fn replies(bodies: &[Vec<u8>]) -> Vec<Command> {
-    let idems: Vec<_> = (1..=bodies.len()).map(|idem| idem.to_string()).collect();
+    let idems: Vec<_> = (1_u64..).map(Idem::Number).take(bodies.len()).collect();
     let outgoing = (0..).zip(&idems).zip(bodies);
     let outgoing = outgoing.map(|((position, idem), body)| Outgoing {
         id: StreamId::MIN,

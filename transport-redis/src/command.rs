@@ -1,7 +1,8 @@
 //! A command for the server, whichever client crate sends it.
 
 use std::fmt;
-use std::io::Write as _;
+
+use crate::entry::StreamId;
 
 /// A command: its name and its arguments, as they go over the wire.
 #[derive(Clone, PartialEq, Eq)]
@@ -40,8 +41,7 @@ impl Command {
         self
     }
 
-    /// A number, or what else is written as text.
-    pub(crate) fn number(mut self, arg: impl fmt::Display) -> Self {
+    pub(crate) fn number(mut self, arg: impl Number) -> Self {
         self.push_number(arg);
         self
     }
@@ -51,7 +51,7 @@ impl Command {
         self
     }
 
-    pub(crate) fn numbers<A: fmt::Display>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+    pub(crate) fn numbers<A: Number>(mut self, args: impl IntoIterator<Item = A>) -> Self {
         args.into_iter().for_each(|arg| self.push_number(arg));
         self
     }
@@ -67,10 +67,15 @@ impl Command {
         self.push(second);
     }
 
-    pub(crate) fn push_number(&mut self, arg: impl fmt::Display) {
-        // Into memory: it cannot fail.
-        let _ = write!(self.bytes, "{arg}");
+    pub(crate) fn push_number(&mut self, arg: impl Number) {
+        arg.write_to(&mut self.bytes);
         self.ends.push(self.bytes.len());
+    }
+
+    /// Makes room at once for so many arguments more, of so many bytes.
+    pub(crate) fn reserve(&mut self, args: usize, bytes: usize) {
+        self.ends.reserve(args);
+        self.bytes.reserve(bytes);
     }
 
     /// The arguments.
@@ -79,6 +84,25 @@ impl Command {
         starts
             .zip(&self.ends)
             .map(|(start, end)| self.bytes.get(start..*end).unwrap_or_default())
+    }
+}
+
+/// A number, or an id, which is two.
+pub(crate) trait Number {
+    fn write_to(self, text: &mut Vec<u8>);
+}
+
+impl<N: itoa::Integer> Number for N {
+    fn write_to(self, text: &mut Vec<u8>) {
+        text.extend_from_slice(itoa::Buffer::new().format(self).as_bytes());
+    }
+}
+
+impl Number for StreamId {
+    fn write_to(self, text: &mut Vec<u8>) {
+        self.millis.write_to(text);
+        text.push(b'-');
+        self.sequence.write_to(text);
     }
 }
 

@@ -109,7 +109,10 @@ pub(crate) fn answer(place: &Place, reply_stream: &str, ids: &[StreamId]) -> Com
     let runs = runs.filter_map(|run| Some((run.len(), run.last()?.next())));
     let runs: Vec<_> = runs.collect();
     let answer = answer.arg(&place.group);
-    let answer = answer.number(ids.len()).number(runs.len()).numbers(ids);
+    let answer = answer
+        .number(ids.len())
+        .number(runs.len())
+        .numbers(ids.iter().copied());
     let add = |answer: Command, (count, end)| answer.number(count).number(end);
     runs.into_iter().fold(answer, add)
 }

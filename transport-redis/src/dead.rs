@@ -160,18 +160,17 @@ impl DeadLetter {
     /// What somebody else has written there is read as far as it goes.
     fn read(Entry { id, fields }: Entry) -> Self {
         let field = |wanted: &str| {
-            let mut fields = fields.iter();
-            let found = fields.find(|(name, _)| name == wanted.as_bytes());
-            found.map(|(_, value)| value.clone())
+            let mut fields = fields.pairs();
+            let found = fields.find(|(name, _)| *name == wanted.as_bytes());
+            found.map(|(_, value)| value.to_owned())
         };
-        let text =
-            |name| String::from_utf8(field(name).unwrap_or_default().into()).unwrap_or_default();
+        let text = |name| String::from_utf8(field(name).unwrap_or_default()).unwrap_or_default();
         let request_id = text(REQUEST);
         let sent = StreamId::parse(request_id.as_bytes()).unwrap_or(id).millis;
         Self {
             id: id.to_string(),
             request_id,
-            body: field(BODY).map(Vec::from),
+            body: field(BODY),
             reason: text(REASON),
             attempts: text(ATTEMPTS).parse().unwrap_or_default(),
             consumer: text(CONSUMER),
@@ -236,7 +235,7 @@ pub(crate) async fn give_up(place: &Place, exhausted: Vec<Exhausted>) -> Result<
     } in exhausted
     {
         let id = entry.id;
-        let (caller, request) = place.parse(entry);
+        let (caller, request) = place.parse(&entry, &mut None);
         let error = Error::new(ErrorKind::Undeliverable { deliveries }, "");
         tracing::error!("the request {id}, last had by {consumer}: {error}");
         let told = answer::failure(id, &caller, &error);

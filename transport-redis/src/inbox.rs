@@ -1,12 +1,12 @@
 //! What one consumer has read and answers for.
 
-use std::collections::hash_map::{self, HashMap};
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque, hash_map};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dynamic_batcher::{CallMeta, Delivery, Error, Result};
+use foldhash::HashMap;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -320,6 +320,7 @@ impl Inbox {
     ) {
         let place = &self.place;
         let now = Instant::now();
+        let mut reply_stream = None;
         for (entry, deliveries) in entries {
             let id = entry.id;
             let hash_map::Entry::Vacant(vacant) = state.held.entry(id) else {
@@ -342,7 +343,7 @@ impl Inbox {
                 started: false,
             };
             vacant.insert(held);
-            let (caller, request) = place.parse(entry);
+            let (caller, request) = place.parse(&entry, &mut reply_stream);
             let (timeout, trace) = match &request {
                 Ok(request) => (request.timeout, request.trace),
                 Err(_) => (None, None),

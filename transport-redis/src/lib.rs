@@ -113,6 +113,7 @@ mod commands;
 mod config;
 mod dead;
 mod entry;
+mod idem;
 mod inbox;
 mod keys;
 mod outstanding;
@@ -126,6 +127,7 @@ mod source;
 #[cfg(test)]
 mod strategies;
 mod submit;
+mod texts;
 mod transport;
 mod types;
 mod value;

@@ -1,10 +1,11 @@
 //! The requests of one caller that wait for an outcome.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dynamic_batcher::{Admission, CallMeta, Error, Reply, Result};
+use foldhash::HashMap;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
@@ -74,7 +75,7 @@ impl Outstanding {
     pub(crate) fn new(max_queue: usize) -> Self {
         Self {
             table: Mutex::new(Table {
-                waiting: HashMap::new(),
+                waiting: HashMap::default(),
                 closed: false,
                 last_idem: 0,
                 armed: None,

@@ -37,9 +37,19 @@ impl Place {
         self.max_deliveries > 1 && deliveries >= self.max_deliveries
     }
 
-    /// Reads a request, and who asked.
-    pub(crate) fn parse(&self, entry: Entry) -> (Caller, Result<Request>) {
-        Request::parse(entry, |name| is_reply_stream(&self.reply_prefix, name))
+    /// Reads a request, and who asked. `last` is where the answer to the one before it goes, which is
+    /// mostly the same place.
+    pub(crate) fn parse(
+        &self,
+        entry: &Entry,
+        last: &mut Option<Arc<str>>,
+    ) -> (Caller, Result<Request>) {
+        Request::parse(entry, |name| {
+            if last.as_deref() != Some(name) {
+                *last = is_reply_stream(&self.reply_prefix, name).then(|| name.into());
+            }
+            last.clone()
+        })
     }
 }
 

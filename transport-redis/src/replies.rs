@@ -120,7 +120,7 @@ impl Answers {
         let mut last = None;
         for Entry { id, fields } in entries {
             last = Some(id);
-            let replies = reply::parse(fields);
+            let replies = reply::parse(&fields);
             let count = replies.len();
             let ended = self.outstanding.end_all(replies);
             if self.is_new(id) {

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use dynamic_batcher::{BatchId, BatchInfo, CloseReason, Error, ErrorKind, ItemInfo, Reply, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::command::Command;
 use crate::entry::{StreamId, unreadable};
+use crate::idem::Idem;
+use crate::texts::Texts;
 
 /// The batch that an entry's replies come from.
 const BATCH: &str = "batch";
@@ -23,7 +24,7 @@ pub(crate) struct Outgoing<'a> {
     /// The request's.
     pub(crate) id: StreamId,
     /// The caller's name for the request.
-    pub(crate) idem: &'a str,
+    pub(crate) idem: &'a Idem,
     pub(crate) outcome: Result<Vec<u8>>,
     pub(crate) position: u32,
     pub(crate) queued: Duration,
@@ -103,7 +104,7 @@ pub(crate) fn write(
         }
     }
     for reply in replies {
-        command.push(reply.idem);
+        reply.idem.push_to(&mut command);
         match &reply.outcome {
             Ok(json) => command.push_joined(b"+", json),
             Err(error) => {
@@ -117,16 +118,16 @@ pub(crate) fn write(
 
 /// The replies of an entry, each with the caller's name for its request. What cannot be read is the
 /// error of that one request.
-pub(crate) fn parse(fields: Vec<(Bytes, Bytes)>) -> Vec<(u64, Result<Reply<Vec<u8>>>)> {
+pub(crate) fn parse(fields: &Texts) -> Vec<(u64, Result<Reply<Vec<u8>>>)> {
     let mut batch = None;
     let mut replies = Vec::new();
-    for (name, value) in fields {
+    for (name, value) in fields.pairs() {
         if name == BATCH.as_bytes() {
-            batch = serde_json::from_slice::<Batch>(&value).ok();
+            batch = serde_json::from_slice::<Batch>(value).ok();
             continue;
         }
         // A name that is no number of ours is nobody's.
-        let idem = std::str::from_utf8(&name)
+        let idem = std::str::from_utf8(name)
             .ok()
             .and_then(|name| name.parse().ok());
         if let Some(idem) = idem {

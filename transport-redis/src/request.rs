@@ -1,13 +1,16 @@
 //! A request as it stands on the request stream.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use dynamic_batcher::Result;
 use dynamic_batcher::trace::TraceContext;
 
 use crate::command::Command;
 use crate::entry::{Entry, unreadable};
+use crate::idem::Idem;
+#[cfg(test)]
+use crate::texts::Texts;
 
 /// The request's body, JSON: the one field that the Python package knows.
 const BODY: &str = "body";
@@ -25,7 +28,7 @@ pub(crate) enum Caller {
     /// A Python caller: a string key named like the entry's id, and `null` for any failure.
     Documented,
     /// A caller of ours: its reply stream, and its name for the request.
-    Stream { reply_to: String, idem: String },
+    Stream { reply_to: Arc<str>, idem: Idem },
     /// An entry that says `v` and not where to answer: it goes to the dead letters.
     Nobody { body: Option<Vec<u8>> },
 }
@@ -50,6 +53,10 @@ pub(crate) fn further_field(is_traced: bool) -> &'static str {
     if is_traced { TRACEPARENT } else { "" }
 }
 
+/// How many arguments are a request's own, and how many bytes those beside its body have, about.
+pub(crate) const OWN: usize = 4;
+pub(crate) const OWN_BYTES: usize = 24;
+
 /// Appends what is a request's own: its body, its number and how long it is awaited.
 pub(crate) fn write(command: &mut Command, body: &[u8], idem: u64, timeout: Duration) {
     command.push(body);
@@ -60,7 +67,7 @@ pub(crate) fn write(command: &mut Command, body: &[u8], idem: u64, timeout: Dura
 /// Appends a request's place in its caller's trace, or nothing in its place.
 pub(crate) fn write_trace(command: &mut Command, trace: Option<TraceContext>) {
     match trace {
-        Some(trace) => command.push_number(trace),
+        Some(trace) => command.push(trace.to_string()),
         None => command.push(b""),
     }
 }
@@ -68,32 +75,27 @@ pub(crate) fn write_trace(command: &mut Command, trace: Option<TraceContext>) {
 impl Request {
     /// Reads a request. Of what is wrong with it, the caller that can be told is told.
     ///
-    /// `is_reply_stream` says whether a name has the shape of a reply stream of this request
-    /// stream: an answer goes nowhere else, whatever an entry asks for.
+    /// `reply_stream` hands out a name that has the shape of a reply stream of this request stream:
+    /// an answer goes nowhere else, whatever an entry asks for.
     pub(crate) fn parse(
-        entry: Entry,
-        is_reply_stream: impl Fn(&str) -> bool,
+        entry: &Entry,
+        reply_stream: impl FnOnce(&str) -> Option<Arc<str>>,
     ) -> (Caller, Result<Self>) {
         let known = [BODY, VERSION, REPLY_TO, IDEM, TIMEOUT, TRACEPARENT];
         let mut values = [const { None }; 6];
-        for (name, value) in entry.fields {
+        for (name, value) in entry.fields.pairs() {
             // Of several the last counts, as in the Python package.
-            if let Some(place) = known.iter().position(|known| name == known) {
+            if let Some(place) = known.iter().position(|known| name == known.as_bytes()) {
                 values[place] = Some(value);
             }
         }
         let [body, version, reply_to, idem, timeout, trace] = values;
-        // All is copied: what waits does not keep the memory of all that was read with it. (Turned into
-        // a vector, the last part that is left of a read would take that memory along.)
-        let body = body.map(|body| body.to_vec());
-        let text = |value: Option<Bytes>| {
-            let value = value?;
-            Some(std::str::from_utf8(&value).ok()?.to_owned())
-        };
-        let caller = match (version, text(reply_to), text(idem)) {
-            (Some(_), Some(reply_to), Some(idem)) if is_reply_stream(&reply_to) => {
-                Caller::Stream { reply_to, idem }
-            }
+        // All is copied: what waits does not keep the memory of all that was read with it.
+        let body = body.map(<[u8]>::to_vec);
+        let reply_to = reply_to.and_then(|name| std::str::from_utf8(name).ok());
+        let reply_to = reply_to.and_then(reply_stream);
+        let caller = match (version, reply_to, idem.and_then(Idem::read)) {
+            (Some(_), Some(reply_to), Some(idem)) => Caller::Stream { reply_to, idem },
             (None, _, _) => Caller::Documented,
             (Some(_), _, _) => {
                 let error = unreadable("the entry says `v` without a usable `reply_to` and `idem`");
@@ -104,7 +106,7 @@ impl Request {
             let error = unreadable(format!("the entry has no field `{BODY}`"));
             return (caller, Err(error));
         };
-        let millis = |value: Bytes| std::str::from_utf8(&value).ok()?.parse().ok();
+        let millis = |value| std::str::from_utf8(value).ok()?.parse().ok();
         let timeout = match timeout.map(millis) {
             None => None,
             Some(Some(millis)) => Some(Duration::from_millis(millis)),
@@ -116,7 +118,7 @@ impl Request {
         let request = Self {
             body,
             timeout,
-            trace: trace.and_then(|trace| TraceContext::parse(&trace)),
+            trace: trace.and_then(TraceContext::parse),
         };
         (caller, Ok(request))
     }
@@ -124,12 +126,7 @@ impl Request {
 
 /// The fields that the script makes of a request.
 #[cfg(test)]
-pub(crate) fn written(
-    body: &[u8],
-    reply_to: &str,
-    idem: u64,
-    timeout: Duration,
-) -> Vec<(Bytes, Bytes)> {
+pub(crate) fn written(body: &[u8], reply_to: &str, idem: u64, timeout: Duration) -> Texts {
     let mut command = Command::new("EVAL");
     write(&mut command, body, idem, timeout);
     let own: Vec<_> = command.iter().collect();
@@ -141,9 +138,11 @@ pub(crate) fn written(
         (number, own[1]),
         (time, own[2]),
     ];
-    let copy = Bytes::copy_from_slice;
-    let fields = fields.map(|(name, value)| (copy(name.as_bytes()), copy(value)));
-    fields.into()
+    let flat = fields.map(|(name, value)| [name.as_bytes(), value]);
+    let copies = flat.as_flattened().iter();
+    copies
+        .map(|text| bytes::Bytes::copy_from_slice(text))
+        .collect()
 }
 
 #[cfg(test)]
@@ -154,18 +153,19 @@ mod tests {
     use crate::entry::StreamId;
 
     fn entry(fields: &[(&str, &str)]) -> Entry {
-        let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+        let flat = fields.iter().flat_map(|(name, value)| [name, value]);
         Entry {
             id: StreamId::MIN,
-            fields: fields
-                .iter()
-                .map(|(name, value)| (bytes(name), bytes(value)))
-                .collect(),
+            fields: flat.map(|text| (*text).to_owned().into()).collect(),
         }
     }
 
+    fn reply_stream(name: &str) -> Option<Arc<str>> {
+        (name == "reply").then(|| name.into())
+    }
+
     fn parse(fields: &[(&str, &str)]) -> (Caller, Result<Request>) {
-        Request::parse(entry(fields), |name| name == "reply")
+        Request::parse(&entry(fields), reply_stream)
     }
 
     #[test]
@@ -175,12 +175,12 @@ mod tests {
             id: StreamId::MIN,
             fields,
         };
-        let (caller, request) = Request::parse(entry, |name| name == "reply");
+        let (caller, request) = Request::parse(&entry, reply_stream);
         let request = request.unwrap();
         assert_eq!(request.body, b"[1]");
         assert_eq!(request.timeout, Some(Duration::from_millis(1_500)));
-        let idem = "7".to_owned();
-        let reply_to = "reply".to_owned();
+        let idem = Idem::Number(7);
+        let reply_to = "reply".into();
         assert_eq!(caller, Caller::Stream { reply_to, idem });
     }
 

@@ -5,6 +5,8 @@ use std::fmt;
 use bytes::Bytes;
 use dynamic_batcher::{Error, ErrorKind, Result};
 
+use crate::texts::Texts;
+
 /// A reply, with the differences between the versions of the protocol taken out: text is text,
 /// whether it came as a bulk or a simple string, and a map is the list of its keys and values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +15,10 @@ pub(crate) enum Value {
     Int(i64),
     /// Often a part of the memory that the whole reply is in.
     Text(Bytes),
+    /// None, or such that are not all texts.
     List(Vec<Self>),
+    /// A list of texts.
+    Texts(Texts),
     /// The server refused the command.
     Refused(Refusal),
 }
@@ -110,8 +115,19 @@ impl Value {
     pub(crate) fn list(self) -> Result<Vec<Self>> {
         match self {
             Self::List(values) => Ok(values),
+            Self::Texts(texts) => Ok(texts.apart().into_iter().map(Self::Text).collect()),
             Self::Nil => Ok(Vec::new()),
             other => Err(other.unexpected("a list")),
+        }
+    }
+
+    /// A list of texts; nothing is the empty one.
+    pub(crate) fn texts(self) -> Result<Texts> {
+        match self {
+            Self::Texts(texts) => Ok(texts),
+            Self::Nil => Ok(Texts::default()),
+            Self::List(values) if values.is_empty() => Ok(Texts::default()),
+            other => Err(other.unexpected("a list of texts")),
         }
     }
 
@@ -133,10 +149,17 @@ impl Value {
 
     /// A list with an error in it is that error, as every client has it.
     pub(crate) fn list_of(mut values: Vec<Self>) -> Self {
-        match values.iter().position(|v| matches!(v, Self::Refused(_))) {
-            Some(refused) => values.swap_remove(refused),
-            None => Self::List(values),
+        if let Some(refused) = values.iter().position(|v| matches!(v, Self::Refused(_))) {
+            return values.swap_remove(refused);
         }
+        if values.is_empty() || !values.iter().all(|v| matches!(v, Self::Text(_))) {
+            return Self::List(values);
+        }
+        let texts = values.into_iter().filter_map(|value| match value {
+            Self::Text(text) => Some(text),
+            _ => None,
+        });
+        Self::Texts(texts.collect())
     }
 
     /// What is in it is not told: that may be long, and is the users' own.
@@ -147,6 +170,7 @@ impl Value {
             Self::Int(number) => format!("the number {number}"),
             Self::Text(text) => format!("a text of {} bytes", text.len()),
             Self::List(values) => format!("a list of {}", values.len()),
+            Self::Texts(texts) => format!("a list of {}", texts.len()),
         };
         Error::new(
             ErrorKind::Connection,

@@ -227,10 +227,10 @@ impl From<Reply> for Value {
             Reply::String(text) => Self::Text(text.into_inner()),
             Reply::Queued => Self::Text(Bytes::from_static(b"QUEUED")),
             Reply::Double(number) => Self::Text(number.to_string().into()),
-            Reply::Array(values) => Self::List(values.into_iter().map(Self::from).collect()),
+            Reply::Array(values) => Self::list_of(values.into_iter().map(Self::from).collect()),
             Reply::Map(map) => {
                 let pairs = map.inner().into_iter();
-                Self::List(
+                Self::list_of(
                     pairs
                         .flat_map(|(k, v)| [Reply::from(k).into(), v.into()])
                         .collect(),

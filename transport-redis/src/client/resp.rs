@@ -4,10 +4,12 @@
 //! The parts of a reply share its memory: an entry of a stream costs no allocation for each field.
 
 use std::io;
+use std::ops::Range;
 
 use bytes::Bytes;
 use dynamic_batcher::{Error, ErrorKind, Result};
 
+use crate::texts::Texts;
 use crate::value::{Refusal, Value};
 
 /// The deepest list in a list that is read: those of the server are at most five deep.
@@ -65,7 +67,11 @@ impl Scan {
 
 /// Reads a reply that is all there.
 pub(crate) fn read(reply: &Bytes) -> Result<Value> {
-    let mut reader = Reader { reply, at: 0 };
+    let mut reader = Reader {
+        reply,
+        at: 0,
+        places: Vec::new(),
+    };
     reader
         .value(0)
         .map_err(|error| Error::with_source(ErrorKind::Connection, error))
@@ -74,6 +80,8 @@ pub(crate) fn read(reply: &Bytes) -> Result<Value> {
 struct Reader<'a> {
     reply: &'a Bytes,
     at: usize,
+    /// Where the texts are that a list begins with.
+    places: Vec<Range<usize>>,
 }
 
 impl Reader<'_> {
@@ -90,20 +98,23 @@ impl Reader<'_> {
             [b'_'] => Ok(Value::Nil),
             [b'$', length @ ..] => match number(length)? {
                 None => Ok(Value::Nil),
-                Some(length) => Ok(Value::Text(self.text(length)?)),
+                Some(length) => {
+                    let place = self.text(length)?;
+                    Ok(Value::Text(self.reply.slice(place)))
+                }
             },
             [b'=', length @ ..] => {
                 /// What kind of text it is, in three letters.
                 const KIND: usize = 4;
-                let text = self.text(number(length)?.ok_or_else(malformed)?)?;
-                if text.len() < KIND {
+                let place = self.text(number(length)?.ok_or_else(malformed)?)?;
+                if place.len() < KIND {
                     return Err(malformed());
                 }
-                Ok(Value::Text(text.slice(KIND..)))
+                Ok(Value::Text(self.reply.slice(place.start + KIND..place.end)))
             }
             [b'!', length @ ..] => {
-                let text = self.text(number(length)?.ok_or_else(malformed)?)?;
-                Ok(refused(&text))
+                let place = self.text(number(length)?.ok_or_else(malformed)?)?;
+                Ok(refused(self.reply.get(place).unwrap_or_default()))
             }
             [b'*' | b'~', count @ ..] => match number(count)? {
                 None => Ok(Value::Nil),
@@ -117,14 +128,15 @@ impl Reader<'_> {
         }
     }
 
-    fn text(&mut self, length: usize) -> io::Result<Bytes> {
+    /// Where the text of this length is that comes next.
+    fn text(&mut self, length: usize) -> io::Result<Range<usize>> {
         let end = self.at.checked_add(length).ok_or_else(malformed)?;
         if self.reply.get(end..end.saturating_add(2)) != Some(b"\r\n") {
             return Err(malformed());
         }
-        let text = self.reply.slice(self.at..end);
+        let place = self.at..end;
         self.at = end + 2;
-        Ok(text)
+        Ok(place)
     }
 
     fn list(&mut self, count: usize, depth: usize) -> io::Result<Value> {
@@ -133,12 +145,35 @@ impl Reader<'_> {
         if depth > DEEPEST {
             return Err(malformed());
         }
-        let most = (self.reply.len() - self.at) / SHORTEST;
+        self.read_texts(count)?;
+        let places = self.places.drain(..);
+        if places.len() == count && count > 0 {
+            return Ok(Value::Texts(Texts::Together {
+                memory: self.reply.clone(),
+                places: places.collect(),
+            }));
+        }
+        let most = (self.reply.len() - self.at) / SHORTEST + places.len();
         let mut values = Vec::with_capacity(count.min(most));
-        for _ in 0..count {
+        values.extend(places.map(|place| Value::Text(self.reply.slice(place))));
+        while values.len() < count {
             values.push(self.value(depth)?);
         }
         Ok(Value::list_of(values))
+    }
+
+    /// Reads texts, as many as follow upon each other, but no more than so many.
+    fn read_texts(&mut self, most: usize) -> io::Result<()> {
+        while self.places.len() < most
+            && let Some([b'$', b'0'..=b'9']) = self.reply.get(self.at..self.at + 2)
+        {
+            let (line, after) = line(self.reply, self.at).ok_or_else(malformed)?;
+            self.at = after;
+            let length = number(line.get(1..).unwrap_or_default())?;
+            let place = self.text(length.ok_or_else(malformed)?)?;
+            self.places.push(place);
+        }
+        Ok(())
     }
 }
 

@@ -153,7 +153,7 @@ pub(crate) fn text(text: impl AsRef<[u8]>) -> Value {
 }
 
 pub(crate) fn list(values: impl IntoIterator<Item = Value>) -> Value {
-    Value::List(values.into_iter().collect())
+    Value::list_of(values.into_iter().collect())
 }
 
 /// A list of texts.

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::client::scripted::{Scripted, texts};
 use crate::entry::StreamId;
+use crate::idem::Idem;
 use crate::strategies::{any_bytes, matching};
 
 const PREFIX: &str = "{request}:reply:";
@@ -74,7 +75,11 @@ proptest! {
         // As deep in the past or in the future as an id may say.
         let _ = place.clock.instant(id.millis);
 
-        let (caller, request) = place.parse(Entry { id, fields: fields.clone() });
+        let (caller, request) = {
+            let flat = fields.iter().flat_map(|(name, value)| [name, value]);
+            let fields = flat.cloned().collect();
+            place.parse(&Entry { id, fields }, &mut None)
+        };
         match &caller {
             Caller::Documented => prop_assert!(!has("v")),
             Caller::Stream { reply_to, .. } => {
@@ -100,10 +105,10 @@ proptest! {
         let timeout = Duration::from_millis(millis);
         let fields = crate::request::written(&body, &reply_stream, number, timeout);
         let entry = Entry { id: StreamId::MIN, fields };
-        let (caller, request) = place().parse(entry);
+        let (caller, request) = place().parse(&entry, &mut None);
         let request = request.unwrap();
         prop_assert_eq!((request.body, request.timeout), (body, Some(timeout)));
-        let idem = number.to_string();
-        prop_assert_eq!(caller, Caller::Stream { reply_to: reply_stream, idem });
+        let idem = Idem::read(number.to_string().as_bytes()).unwrap();
+        prop_assert_eq!(caller, Caller::Stream { reply_to: reply_stream.into(), idem });
     }
 }
