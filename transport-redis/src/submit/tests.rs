@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use dynamic_batcher::{CallMeta, Reply};
 use futures_util::future::join_all;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::*;
@@ -13,6 +14,7 @@ use crate::outstanding::Outcome;
 use crate::value::{Refusal, Value};
 
 mod outage;
+mod pipelines;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -64,14 +66,7 @@ impl Caller {
     }
 
     fn add(&self, idem: u64, body: &[u8]) {
-        let request = Request {
-            idem,
-            body: body.to_vec(),
-            deadline: Instant::now() + TIMEOUT,
-            trace: None,
-            may_be_there: false,
-        };
-        self.submissions.send(Submission::Add(request)).unwrap();
+        add_to(&self.submissions, idem, body);
     }
 
     fn delete(&self, id: &str) {
@@ -100,6 +95,17 @@ impl Caller {
         assert_eq!(idems(&sent), expected);
         sent
     }
+}
+
+fn add_to(submissions: &mpsc::UnboundedSender<Submission>, idem: u64, body: &[u8]) {
+    let request = Request {
+        idem,
+        body: body.to_vec(),
+        deadline: Instant::now() + TIMEOUT,
+        trace: None,
+        may_be_there: false,
+    };
+    submissions.send(Submission::Add(request)).unwrap();
 }
 
 /// The reply to a pipeline of so many requests.
@@ -373,50 +379,4 @@ async fn what_may_have_been_let_in_before_is_not_said_to_be_refused() {
         matches!(ended, ErrorKind::Timeout { started: true, .. }),
         "{ended:?}"
     );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_pipeline_holds_a_bounded_number_of_requests_and_of_bytes() {
-    let mut caller = start(OnFull::Reject).await;
-    let _calls: Vec<_> = (0..PIPELINE + 1).map(|_| caller.call()).collect();
-    let sent = caller.line.next().await;
-    assert_eq!(idems(&sent).len(), PIPELINE);
-    sent.answer([ids(PIPELINE)]);
-    let rest = caller.line.next().await;
-    assert_eq!(idems(&rest).len(), 1);
-    drop(rest);
-    let mut caller = start(OnFull::Reject).await;
-    let body = vec![b'1'; PIPELINE_BYTES / 2];
-    for _ in 0..3 {
-        let (idem, _) = caller.outstanding.enter(CallMeta::new(TIMEOUT));
-        caller.add(idem, &body);
-    }
-    let _first = caller.sends(&[2, 3]).await;
-    let _second = caller.sends(&[4]).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn beside_a_pipeline_on_its_way_goes_one_that_has_its_share_of_what_waits() {
-    let mut caller = start(OnFull::Reject).await;
-    let mut calls = Vec::from(caller.calls::<8>());
-    let first = caller.sends(&[2, 3, 4, 5, 6, 7, 8, 9]).await;
-    calls.push(caller.call());
-    caller.sends_nothing().await;
-    calls.push(caller.call());
-    let second = caller.sends(&[10, 11]).await;
-    calls.push(caller.call());
-    caller.sends_nothing().await;
-    first.answer([ids(8)]);
-    caller.sends_nothing().await;
-    second.answer([ids(2)]);
-    let _third = caller.sends(&[12]).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_one_caller_sends_goes_at_once() {
-    let mut caller = start(OnFull::Reject).await;
-    let mut on_their_way = Vec::new();
-    for idem in 2..5 {
-        on_their_way.push((caller.call(), caller.sends(&[idem]).await));
-    }
 }
