@@ -36,7 +36,8 @@ struct Table {
 
 struct Waiting {
     call: oneshot::Sender<Outcome>,
-    meta: CallMeta,
+    enqueued: Instant,
+    deadline: Instant,
     /// Whether it may be on the stream.
     sent: bool,
     /// Known once the server has answered the XADD.
@@ -53,8 +54,14 @@ impl Expired {
 
     /// Tells the call; `delivered` is whether a processor has had it, where the server has said.
     pub(crate) fn end(self, delivered: Option<bool>) {
-        let Waiting { meta, sent, id, .. } = self.0;
-        let queued = meta.deadline.saturating_duration_since(meta.enqueued);
+        let Waiting {
+            call,
+            enqueued,
+            deadline,
+            sent,
+            id,
+        } = self.0;
+        let queued = deadline.saturating_duration_since(enqueued);
         let (delivered, detail) = match (delivered, id) {
             (Some(true), _) => (true, "the processor that has it has not answered in time"),
             (Some(false), _) => (false, "no processor has taken it"),
@@ -63,10 +70,7 @@ impl Expired {
             (None, None) => (false, "it has not been let into the queue"),
         };
         // Its caller may have gone in this moment.
-        let _ = self
-            .0
-            .call
-            .send(Err(Error::timeout(queued, delivered, detail)));
+        let _ = call.send(Err(Error::timeout(queued, delivered, detail)));
     }
 }
 
@@ -103,7 +107,8 @@ impl Outstanding {
         }
         let waiting = Waiting {
             call,
-            meta,
+            enqueued: meta.enqueued,
+            deadline: meta.deadline,
             sent: false,
             id: None,
         };
@@ -195,10 +200,10 @@ impl Outstanding {
     /// Takes out what has expired, and says when to look again.
     pub(crate) fn expire(&self, now: Instant) -> (Vec<Expired>, Option<Instant>) {
         let mut table = self.lock();
-        let is_due = |waiting: &mut Waiting| waiting.meta.deadline <= now;
+        let is_due = |waiting: &mut Waiting| waiting.deadline <= now;
         let expired = table.waiting.extract_if(|_, waiting| is_due(waiting));
         let expired = expired.map(|(_, waiting)| Expired(waiting)).collect();
-        let earliest = table.waiting.values().map(|waiting| waiting.meta.deadline);
+        let earliest = table.waiting.values().map(|waiting| waiting.deadline);
         // A look takes time for each request, so among many it is not taken too often.
         let pace = Duration::from_micros(table.waiting.len().min(50_000) as u64);
         table.armed = earliest.min().map(|earliest| earliest.max(now + pace));
@@ -220,7 +225,7 @@ impl Outstanding {
         let table = self.lock();
         let known = table.waiting.iter().filter_map(|(idem, waiting)| {
             let id = waiting.id?;
-            Some((*idem, id, waiting.meta.enqueued))
+            Some((*idem, id, waiting.enqueued))
         });
         let mut known: Vec<_> = known.collect();
         known.sort_unstable_by_key(|(_, id, _)| *id);

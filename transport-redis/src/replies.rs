@@ -13,6 +13,7 @@ use crate::commands::{self, REPLY_STREAM_EXPIRY};
 use crate::entry::{Entry, StreamId};
 use crate::outstanding::Outstanding;
 use crate::reply;
+use crate::submit::give_way;
 use crate::value::Value;
 
 /// How long a read of the reply stream blocks.
@@ -78,6 +79,8 @@ impl Answers {
             if let Some(read) = read {
                 last = read;
                 untrimmed = true;
+                // Those who were answered come first: what they send next is waited for, the read is not.
+                give_way().await;
             }
             let mut upkeep = Vec::new();
             if untrimmed && trimmed.elapsed() >= TRIM_EVERY {

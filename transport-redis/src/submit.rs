@@ -297,7 +297,7 @@ impl Submitter {
 
 /// Has all tasks run that are ready to. Tokio's `yield_now` comes back ahead of them when its worker looks
 /// after timers and sockets meanwhile, which it does every 61 tasks.
-async fn give_way() {
+pub(crate) async fn give_way() {
     let mut given = false;
     poll_fn(|cx| {
         if std::mem::replace(&mut given, true) {

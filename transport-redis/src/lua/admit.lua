@@ -11,18 +11,19 @@ local expiry, left = ARGV[2], redis.call('TTL', reply)
 if left == -2 then redis.call('XADD', reply, '*', 'made', '1') end
 if left < expiry / 2 then redis.call('EXPIRE', reply, expiry) end
 local body, v, version, reply_to, idem, timeout, further = unpack(ARGV, 3, 9)
-local room = ARGV[1] - redis.call('XLEN', stream)
+local call, args = redis.call, ARGV
+local room = ARGV[1] - call('XLEN', stream)
 local ids, added = {}, 0
 local own = further == '' and 3 or 4
 for i = 10, #ARGV, own do
   if added >= room then break end
   added = added + 1
-  if own == 3 or ARGV[i + 3] == '' then
-    ids[added] = redis.call('XADD', stream, '*', body, ARGV[i], v, version, reply_to, reply,
-      idem, ARGV[i + 1], timeout, ARGV[i + 2])
+  if own == 3 or args[i + 3] == '' then
+    ids[added] = call('XADD', stream, '*', body, args[i], v, version, reply_to, reply,
+      idem, args[i + 1], timeout, args[i + 2])
   else
-    ids[added] = redis.call('XADD', stream, '*', body, ARGV[i], v, version, reply_to, reply,
-      idem, ARGV[i + 1], timeout, ARGV[i + 2], further, ARGV[i + 3])
+    ids[added] = call('XADD', stream, '*', body, args[i], v, version, reply_to, reply,
+      idem, args[i + 1], timeout, args[i + 2], further, args[i + 3])
   end
 end
 if added < 3 then return ids end
