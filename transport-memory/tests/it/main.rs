@@ -353,3 +353,11 @@ async fn a_processor_that_nobody_can_send_to_any_more_drains() {
     assert_eq!(error.kind(), ErrorKind::Closed);
     within(processor.ended()).await.unwrap();
 }
+
+/// The larger ones [`AnyTransport`](dynamic_batcher::AnyTransport) allocates.
+#[test]
+fn a_call_with_a_request_of_32_bytes_takes_no_memory_of_its_own() {
+    let transport: MemoryTransport<[u64; 4], ()> = MemoryTransport::default();
+    let call = transport.call([0; 4], CallMeta::new(SECOND));
+    assert!(size_of_val(&call) <= 96, "{}", size_of_val(&call));
+}
