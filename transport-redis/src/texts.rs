@@ -85,3 +85,25 @@ impl fmt::Debug for Texts {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_together_are_like_those_apart() {
+        let apart: Texts = ["a", "", "bc"].into_iter().map(Bytes::from).collect();
+        let together = Texts::Together {
+            memory: Bytes::from("a-bc"),
+            places: [0..1, 1..1, 2..4].into(),
+        };
+        assert_eq!(together, apart);
+        assert_eq!(format!("{together:?}"), format!("{apart:?}"));
+        for texts in [together, apart] {
+            // The last one is a name without a value.
+            assert_eq!(texts.pairs().collect::<Vec<_>>(), [(&b"a"[..], &b""[..])]);
+            assert_eq!(texts.len(), 3);
+            assert_eq!(texts.apart(), ["a", "", "bc"]);
+        }
+    }
+}

@@ -39,6 +39,14 @@ impl Scan {
     /// has been looked at is not looked at again: the next call has the same bytes, and more.
     pub(crate) fn end(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
         while self.missing > 0 {
+            if let Some((kind, number, after)) = counted(bytes, self.at) {
+                let (more, length) = match kind {
+                    Counted::Text => (0, number + 2),
+                    Counted::List => (number, 0),
+                };
+                self.go_on(after, length, more)?;
+                continue;
+            }
             let Some((line, after)) = line(bytes, self.at) else {
                 let begun = bytes.get(self.at..).unwrap_or_default();
                 let is_odd = begun.first().is_some_and(|kind| !KINDS.contains(kind));
@@ -58,10 +66,16 @@ impl Scan {
                 [b'%', pairs @ ..] => (twice(number(pairs)?.unwrap_or_default())?, 0),
                 _ => return Err(malformed()),
             };
-            self.at = after.checked_add(length).ok_or_else(malformed)?;
-            self.missing = (self.missing - 1).checked_add(more).ok_or_else(malformed)?;
+            self.go_on(after, length, more)?;
         }
         Ok((self.at <= bytes.len()).then_some(self.at))
+    }
+
+    /// Behind a line comes so much of its value, and it has so many more of its own.
+    fn go_on(&mut self, after: usize, length: usize, more: usize) -> io::Result<()> {
+        self.at = after.checked_add(length).ok_or_else(malformed)?;
+        self.missing = (self.missing - 1).checked_add(more).ok_or_else(malformed)?;
+        Ok(())
     }
 }
 
@@ -165,16 +179,45 @@ impl Reader<'_> {
     /// Reads texts, as many as follow upon each other, but no more than so many.
     fn read_texts(&mut self, most: usize) -> io::Result<()> {
         while self.places.len() < most
-            && let Some([b'$', b'0'..=b'9']) = self.reply.get(self.at..self.at + 2)
+            && let Some((Counted::Text, length, after)) = counted(self.reply, self.at)
         {
-            let (line, after) = line(self.reply, self.at).ok_or_else(malformed)?;
             self.at = after;
-            let length = number(line.get(1..).unwrap_or_default())?;
-            let place = self.text(length.ok_or_else(malformed)?)?;
+            let place = self.text(length)?;
             self.places.push(place);
         }
         Ok(())
     }
+}
+
+/// What most lines say: how long a text is, or how many values a list has.
+enum Counted {
+    Text,
+    List,
+}
+
+/// Such a line that begins at `at`, its number, and where the next one begins; `None` for any other, as for
+/// one that is not all there. Most of a reply's lines are read here, twice: looked at one by one for all
+/// that they might be, they took an eighth of a processor's time.
+fn counted(bytes: &[u8], at: usize) -> Option<(Counted, usize, usize)> {
+    /// Of numbers that fit everywhere.
+    const MOST_DIGITS: usize = 9;
+    let (kind, rest) = bytes.get(at..)?.split_first()?;
+    let kind = match kind {
+        b'$' => Counted::Text,
+        b'*' => Counted::List,
+        _ => return None,
+    };
+    let mut number = 0;
+    for (index, byte) in rest.iter().enumerate().take(MOST_DIGITS + 1) {
+        match byte {
+            b'0'..=b'9' if index < MOST_DIGITS => number = number * 10 + usize::from(byte - b'0'),
+            b'\r' if index > 0 && rest.get(index + 1) == Some(&b'\n') => {
+                return Some((kind, number, at + index + 3));
+            }
+            _ => return None,
+        }
+    }
+    None
 }
 
 /// The line that begins at `at`, without its end, and where the next one begins; `None` as long as its

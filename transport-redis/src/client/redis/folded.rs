@@ -48,6 +48,10 @@ pub(crate) struct Folded<S> {
 /// A text of the protocol: its length, itself, its end.
 type Text = Chain<Chain<Bytes, Bytes>, Bytes>;
 
+fn nothing() -> Text {
+    Bytes::new().chain(Bytes::new()).chain(Bytes::new())
+}
+
 impl<S> Folded<S> {
     pub(crate) fn new(stream: S) -> (Self, Switch) {
         let switch = Switch::default();
@@ -56,7 +60,7 @@ impl<S> Folded<S> {
             switch: switch.clone(),
             input: BytesMut::new(),
             scan: Scan::default(),
-            output: Bytes::new().chain(Bytes::new()).chain(Bytes::new()),
+            output: nothing(),
         };
         (folded, switch)
     }
@@ -71,6 +75,10 @@ impl<S> Folded<S> {
         };
         self.scan = Scan::default();
         let reply = self.input.split_to(length).freeze();
+        if length > ROOM && self.input.len() <= length {
+            // Its memory goes with it: that of small ones is used again, and should stay small.
+            self.input = BytesMut::from(&*self.input);
+        }
         let head = Bytes::from(format!("${length}\r\n"));
         self.output = head.chain(reply).chain(Bytes::from_static(b"\r\n"));
         Ok(true)
@@ -88,6 +96,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Folded<S> {
             return Pin::new(&mut folded.stream).poll_read(cx, into);
         }
         while !folded.output.has_remaining() && !folded.fold()? {
+            // What has been read is not needed any more: its memory has room for what comes.
+            folded.output = nothing();
             folded.input.reserve(ROOM);
             let read = pin!(folded.stream.read_buf(&mut folded.input));
             if ready!(read.poll(cx))? == 0 {

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::time::timeout;
 
@@ -68,4 +69,25 @@ async fn of_a_reply_that_ends_with_the_connection_nothing_is_read() {
     server.write_all(b"+OK\r\n$5\r\nabc").await.unwrap();
     drop(server);
     assert_eq!(read(folded).await.unwrap(), "$5\r\n+OK\r\n\r\n");
+}
+
+#[tokio::test]
+async fn small_replies_come_in_the_same_memory_and_a_large_one_leaves_none_behind() {
+    let (mut server, mut folded) = folded();
+    let mut places = Vec::new();
+    for length in [10, 100, 8 * ROOM, 10, 100, 1_000] {
+        let reply = format!("${length}\r\n{}\r\n", "x".repeat(length));
+        let folds_to = format!("${}\r\n{reply}\r\n", reply.len());
+        server.write_all(reply.as_bytes()).await.unwrap();
+        let mut read = vec![0; folds_to.len()];
+        folded.read_exact(&mut read).await.unwrap();
+        assert_eq!(read, folds_to.as_bytes());
+        // Nothing more has come, and there is room for what will.
+        assert!(folded.read_u8().now_or_never().is_none());
+        assert!(folded.input.capacity() <= 2 * ROOM, "after {length}");
+        places.push(folded.input.as_ptr());
+    }
+    assert_eq!(places[0], places[1]);
+    assert_eq!(places[3], places[4]);
+    assert_eq!(places[4], places[5]);
 }
