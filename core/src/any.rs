@@ -14,15 +14,15 @@ type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The largest future of a call that takes no memory of its own, in bytes: in process, one with a
 /// request of 32 bytes. More would be moved with each call, of whichever transport.
-const INLINE: usize = 96;
+const INLINE: usize = size_of::<CallMeta>() + 48;
 
 type CallFuture<'a, T> = StackFuture<'a, T, INLINE>;
 
 /// Any [`Transport`] behind one pointer, so that code that sends need not name it.
 ///
-/// Costs one allocation for a call whose future has more than 96 bytes, which over a wire all have and in
-/// process those with a request of more than 32, and one for all of a `call_many`. Clones share the
-/// transport.
+/// A call whose future is small costs nothing for that: in process, one with a request of at most 32
+/// bytes, aligned as a pointer is or less. Any other costs one allocation, as does a `call_many`. Clones
+/// share the transport.
 pub struct AnyTransport<Req, Resp>(Arc<dyn ErasedTransport<Req, Resp>>);
 
 impl<Req: 'static, Resp: 'static> AnyTransport<Req, Resp> {

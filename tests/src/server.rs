@@ -11,7 +11,8 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 const SOCKET: &str = "redis.sock";
 
-/// A server, stopped and its files removed on drop, also when a test panics.
+/// A server, stopped and its files removed on drop, also when a test panics. Where this process is killed
+/// it stops too (on Unix), and its files stay.
 ///
 /// The program is the one that the variable `DYNAMIC_BATCHER_TEST_REDIS_SERVER` names, else
 /// `redis-server`.
@@ -22,6 +23,8 @@ pub struct RedisServer {
     durable: bool,
     directory: PathBuf,
     process: Child,
+    /// Stops it when this process has ended, in whatever way.
+    watch: Option<Child>,
 }
 
 impl RedisServer {
@@ -56,12 +59,14 @@ impl RedisServer {
             let directory = std::env::temp_dir().join(name);
             std::fs::create_dir_all(&directory).expect("a directory for the server");
             let process = spawn(port, password, durable, &directory);
+            let watch = watch(&process);
             let mut server = Self {
                 port,
                 password,
                 durable,
                 directory,
                 process,
+                watch,
             };
             if server.is_up() {
                 return server;
@@ -90,6 +95,11 @@ impl RedisServer {
 
     /// Kills it: nothing is saved, nothing is said to anybody.
     pub fn kill(&mut self) {
+        // First, as another process may have the server's id afterwards.
+        if let Some(mut watch) = self.watch.take() {
+            let _ = watch.kill();
+            let _ = watch.wait();
+        }
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -109,6 +119,7 @@ impl RedisServer {
     pub fn restart(&mut self) {
         self.kill();
         self.process = spawn(self.port, self.password, self.durable, &self.directory);
+        self.watch = watch(&self.process);
         assert!(self.is_up(), "the server did not come back");
     }
 
@@ -158,6 +169,21 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("its address").port()
 }
 
+/// A shell that waits for the end of its input, which comes with the end of this process, and then ends
+/// the other one.
+fn watch(process: &Child) -> Option<Child> {
+    if !cfg!(unix) {
+        return None;
+    }
+    let watch = Command::new("sh")
+        .args(["-c", "read -r _; kill -9 \"$0\"", &process.id().to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    Some(watch.expect("a shell"))
+}
+
 fn spawn(port: u16, password: Option<&str>, durable: bool, directory: &Path) -> Child {
     let program = std::env::var_os("DYNAMIC_BATCHER_TEST_REDIS_SERVER")
         .unwrap_or_else(|| "redis-server".into());
@@ -175,4 +201,22 @@ fn spawn(port: u16, password: Option<&str>, durable: bool, directory: &Path) -> 
         .unwrap_or_else(|error| {
             panic!("there is no server to test with ({program:?}: {error}): run ./scripts/test")
         })
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_watched_ends_when_the_watch_has_nobody_to_wait_for() {
+        let mut process = Command::new("sleep").arg("60").spawn().unwrap();
+        let mut watch = watch(&process).unwrap();
+        assert!(process.try_wait().unwrap().is_none());
+        // As where this process ends.
+        drop(watch.stdin.take());
+        assert_eq!(process.wait().unwrap().signal(), Some(9));
+        watch.wait().unwrap();
+    }
 }

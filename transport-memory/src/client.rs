@@ -156,8 +156,8 @@ where
     }
 }
 
-/// The future of a call, kept small: a batcher that does not know its transport has room for 96 bytes and
-/// allocates the larger ones. Nothing in it is pinned.
+/// The future of a call, kept small: a batcher that does not know its transport allocates large ones.
+/// Nothing in it is pinned.
 struct Call<'a, Req, Resp> {
     shared: &'a Arc<Shared<Req, Resp>>,
     meta: CallMeta,

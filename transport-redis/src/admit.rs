@@ -86,9 +86,6 @@ impl Admit {
         );
         let is_traced = requests.iter().any(|request| request.trace.is_some());
         command.push(request::further_field(is_traced));
-        let bodies = requests.iter().map(|request| request.body.len());
-        let bodies = bodies.sum::<usize>() + requests.len() * request::OWN_BYTES;
-        command.reserve(requests.len() * request::OWN, bodies);
         let now = Instant::now();
         for Request {
             idem,

@@ -2,6 +2,7 @@
 //! interface.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use crate::idem::Idem;
 use crate::outstanding::{Outcome, Outstanding};
 use crate::reply::{self, Outgoing};
 use crate::request::{self, Request};
+use crate::texts::Texts;
 use crate::value::Value;
 
 const STREAM: &str = "request";
@@ -85,10 +87,11 @@ impl Read {
     /// When an entry is no request.
     pub fn parse(self) -> Result<usize> {
         let mut bytes = 0;
+        let known: Arc<str> = REPLY_STREAM.into();
         for (_, entries) in Entry::by_stream(self.0)? {
             for entry in entries {
-                let (_, request) =
-                    Request::parse(&entry, |name| (name == REPLY_STREAM).then(|| name.into()));
+                let is_known = |name: &str| (name == &*known).then(|| Arc::clone(&known));
+                let (_, request) = Request::parse(&entry, is_known);
                 bytes += request?.body.len();
             }
         }
@@ -118,8 +121,18 @@ fn text(text: impl AsRef<[u8]>) -> Value {
 }
 
 fn entry<'a>(id: &str, fields: impl IntoIterator<Item = &'a [u8]>) -> Value {
-    let fields = fields.into_iter().map(text);
-    Value::List(vec![text(id), Value::list_of(fields.collect())])
+    let mut memory = Vec::new();
+    let places = fields.into_iter().map(|field| {
+        let start = memory.len();
+        memory.extend_from_slice(field);
+        start..memory.len()
+    });
+    let places = places.collect();
+    let memory = memory.into();
+    Value::List(vec![
+        text(id),
+        Value::Texts(Texts::Together { memory, places }),
+    ])
 }
 
 /// Writes the command that tells one caller the responses of a batch; how long it is.

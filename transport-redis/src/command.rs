@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use crate::entry::StreamId;
-
 /// A command: its name and its arguments, as they go over the wire.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Command {
@@ -72,12 +70,6 @@ impl Command {
         self.ends.push(self.bytes.len());
     }
 
-    /// Makes room at once for so many arguments more, of so many bytes.
-    pub(crate) fn reserve(&mut self, args: usize, bytes: usize) {
-        self.ends.reserve(args);
-        self.bytes.reserve(bytes);
-    }
-
     /// The arguments.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
@@ -87,7 +79,7 @@ impl Command {
     }
 }
 
-/// A number, or an id, which is two.
+/// A number, or an id, which is two: as text, and faster than by its `Display`.
 pub(crate) trait Number {
     fn write_to(self, text: &mut Vec<u8>);
 }
@@ -95,14 +87,6 @@ pub(crate) trait Number {
 impl<N: itoa::Integer> Number for N {
     fn write_to(self, text: &mut Vec<u8>) {
         text.extend_from_slice(itoa::Buffer::new().format(self).as_bytes());
-    }
-}
-
-impl Number for StreamId {
-    fn write_to(self, text: &mut Vec<u8>) {
-        self.millis.write_to(text);
-        text.push(b'-');
-        self.sequence.write_to(text);
     }
 }
 

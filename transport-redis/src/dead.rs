@@ -227,6 +227,7 @@ pub(crate) struct Exhausted {
 pub(crate) async fn give_up(place: &Place, exhausted: Vec<Exhausted>) -> Result<()> {
     let mut tell = Vec::new();
     let mut bury = Vec::new();
+    let mut reply_stream = None;
     for Exhausted {
         entry,
         deliveries,
@@ -235,7 +236,7 @@ pub(crate) async fn give_up(place: &Place, exhausted: Vec<Exhausted>) -> Result<
     } in exhausted
     {
         let id = entry.id;
-        let (caller, request) = place.parse(&entry, &mut None);
+        let (caller, request) = place.parse(&entry, &mut reply_stream);
         let error = Error::new(ErrorKind::Undeliverable { deliveries }, "");
         tracing::error!("the request {id}, last had by {consumer}: {error}");
         let told = answer::failure(id, &caller, &error);

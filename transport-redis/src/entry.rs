@@ -6,6 +6,7 @@ use std::str::FromStr;
 use bytes::Bytes;
 use dynamic_batcher::{Error, ErrorKind, Result};
 
+use crate::command::Number;
 use crate::texts::Texts;
 use crate::value::Value;
 
@@ -14,7 +15,7 @@ use crate::value::Value;
 pub(crate) struct StreamId {
     /// Redis's clock when the entry was added, in milliseconds since 1970.
     pub(crate) millis: u64,
-    pub(crate) sequence: u64,
+    sequence: u64,
 }
 
 impl StreamId {
@@ -56,6 +57,14 @@ impl StreamId {
 impl fmt::Display for StreamId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.millis, self.sequence)
+    }
+}
+
+impl Number for StreamId {
+    fn write_to(self, text: &mut Vec<u8>) {
+        self.millis.write_to(text);
+        text.push(b'-');
+        self.sequence.write_to(text);
     }
 }
 

@@ -22,7 +22,7 @@ impl Idem {
     }
 
     /// How long it is as text, in bytes, at the most.
-    pub(crate) fn len(&self) -> usize {
+    pub(crate) fn max_len(&self) -> usize {
         match self {
             Self::Number(_) => 20,
             Self::Text(name) => name.len(),
@@ -51,7 +51,7 @@ mod tests {
             let mut command = Command::new("XADD");
             idem.push_to(&mut command);
             prop_assert_eq!(command.iter().next().unwrap(), name.as_bytes());
-            prop_assert!(idem.len() >= name.len());
+            prop_assert!(idem.max_len() >= name.len());
         }
 
         #[test]

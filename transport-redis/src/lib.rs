@@ -113,6 +113,7 @@ mod commands;
 mod config;
 mod dead;
 mod entry;
+mod give_way;
 mod idem;
 mod inbox;
 mod keys;

@@ -220,7 +220,7 @@ fn count(value: Option<Value>) -> Result<u32> {
 }
 
 fn entry(value: Option<Value>) -> Result<Entry> {
-    let entries = Entry::all(Value::List(value.into_iter().collect()))?;
+    let entries = Entry::all(Value::list_of(value.into_iter().collect()))?;
     let first = entries.into_iter().next();
     first.ok_or_else(|| unreadable("an entry was expected"))
 }

@@ -11,9 +11,9 @@ use tokio::time::{Instant, sleep};
 use crate::client::{Client, Dedicated, send_accepted, send_one};
 use crate::commands::{self, REPLY_STREAM_EXPIRY};
 use crate::entry::{Entry, StreamId};
+use crate::give_way::give_way;
 use crate::outstanding::Outstanding;
 use crate::reply;
-use crate::submit::give_way;
 use crate::value::Value;
 
 /// How long a read of the reply stream blocks.
@@ -79,8 +79,10 @@ impl Answers {
             if let Some(read) = read {
                 last = read;
                 untrimmed = true;
-                // Those who were answered come first: what they send next is waited for, the read is not.
-                give_way().await;
+                // They were answered together, and what they send next can be added meanwhile.
+                if !self.outstanding.is_empty() {
+                    give_way().await;
+                }
             }
             let mut upkeep = Vec::new();
             if untrimmed && trimmed.elapsed() >= TRIM_EVERY {

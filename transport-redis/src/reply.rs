@@ -70,7 +70,7 @@ pub(crate) fn parts<'r, 'a>(replies: &'r [Outgoing<'a>]) -> Vec<&'r [Outgoing<'a
                 Ok(json) => json.len(),
                 Err(error) => 256 + error.detail().len(),
             };
-            bytes += reply.idem.len() + outcome;
+            bytes += reply.idem.max_len() + outcome;
             first || bytes <= MOST_BYTES
         };
         let count = rest.iter().take(MOST_REPLIES).take_while(fits).count();

@@ -53,10 +53,6 @@ pub(crate) fn further_field(is_traced: bool) -> &'static str {
     if is_traced { TRACEPARENT } else { "" }
 }
 
-/// How many arguments are a request's own, and how many bytes those beside its body have, about.
-pub(crate) const OWN: usize = 4;
-pub(crate) const OWN_BYTES: usize = 24;
-
 /// Appends what is a request's own: its body, its number and how long it is awaited.
 pub(crate) fn write(command: &mut Command, body: &[u8], idem: u64, timeout: Duration) {
     command.push(body);
@@ -75,8 +71,8 @@ pub(crate) fn write_trace(command: &mut Command, trace: Option<TraceContext>) {
 impl Request {
     /// Reads a request. Of what is wrong with it, the caller that can be told is told.
     ///
-    /// `reply_stream` hands out a name that has the shape of a reply stream of this request stream:
-    /// an answer goes nowhere else, whatever an entry asks for.
+    /// `reply_stream` returns a name if it has the shape of a reply stream of this request stream: an
+    /// answer goes nowhere else, whatever an entry asks for.
     pub(crate) fn parse(
         entry: &Entry,
         reply_stream: impl FnOnce(&str) -> Option<Arc<str>>,
@@ -139,10 +135,8 @@ pub(crate) fn written(body: &[u8], reply_to: &str, idem: u64, timeout: Duration)
         (time, own[2]),
     ];
     let flat = fields.map(|(name, value)| [name.as_bytes(), value]);
-    let copies = flat.as_flattened().iter();
-    copies
-        .map(|text| bytes::Bytes::copy_from_slice(text))
-        .collect()
+    let texts = flat.as_flattened().iter().copied();
+    texts.map(bytes::Bytes::copy_from_slice).collect()
 }
 
 #[cfg(test)]

@@ -1,9 +1,7 @@
 //! Sends requests: gathers what many callers send at the same time into pipelines, and sends again
 //! what did not arrive.
 
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use dynamic_batcher::trace::TraceContext;
@@ -18,6 +16,7 @@ use crate::admit::{Admit, Admitted};
 use crate::client::{Client, send_accepted};
 use crate::commands;
 use crate::entry::StreamId;
+use crate::give_way::give_way;
 use crate::outstanding::Outstanding;
 
 use self::line::Line;
@@ -149,7 +148,9 @@ impl Submitter {
                     open = received > 0;
                     // Of callers that one reply has woken the first one sends: the others have their
                     // turn, so that what they send goes in the same pipeline.
-                    give_way().await;
+                    if self.outstanding.len() > gathered.len() {
+                        give_way().await;
+                    }
                     while gathered.len() < PIPELINE
                         && let Ok(submission) = inbox.try_recv()
                     {
@@ -293,20 +294,6 @@ impl Submitter {
         let refused: Vec<_> = refused.collect();
         self.outstanding.end_all(refused);
     }
-}
-
-/// Has all tasks run that are ready to. Tokio's `yield_now` comes back ahead of them when its worker looks
-/// after timers and sockets meanwhile, which it does every 61 tasks.
-pub(crate) async fn give_way() {
-    let mut given = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut given, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub(crate) enum Texts {
     /// Parts of one piece of memory, which is held once for all of them.
     Together {
         memory: Bytes,
+        /// Within the memory, all of them.
         places: Box<[Range<usize>]>,
     },
     /// Each as a client crate hands it out.
@@ -79,10 +80,7 @@ impl Eq for Texts {}
 
 impl fmt::Debug for Texts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let texts = self.iter().map(<[u8]>::escape_ascii);
-        f.debug_list()
-            .entries(texts.map(|text| text.to_string()))
-            .finish()
+        f.debug_list().entries(self.clone().apart()).finish()
     }
 }
 

@@ -15,9 +15,9 @@ pub(crate) enum Value {
     Int(i64),
     /// Often a part of the memory that the whole reply is in.
     Text(Bytes),
-    /// None, or such that are not all texts.
+    /// An empty list, or one in which something is no text: see [`list_of`](Self::list_of).
     List(Vec<Self>),
-    /// A list of texts.
+    /// A list of one text or more.
     Texts(Texts),
     /// The server refused the command.
     Refused(Refusal),
@@ -147,7 +147,7 @@ impl Value {
         }
     }
 
-    /// A list with an error in it is that error, as every client has it.
+    /// The one way to make a list. With an error in it, it is that error, as every client has it.
     pub(crate) fn list_of(mut values: Vec<Self>) -> Self {
         if let Some(refused) = values.iter().position(|v| matches!(v, Self::Refused(_))) {
             return values.swap_remove(refused);
@@ -170,7 +170,7 @@ impl Value {
             Self::Int(number) => format!("the number {number}"),
             Self::Text(text) => format!("a text of {} bytes", text.len()),
             Self::List(values) => format!("a list of {}", values.len()),
-            Self::Texts(texts) => format!("a list of {}", texts.len()),
+            Self::Texts(texts) => format!("a list of {} texts", texts.len()),
         };
         Error::new(
             ErrorKind::Connection,

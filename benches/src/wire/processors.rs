@@ -32,7 +32,7 @@ impl Processors {
         let count = workload.processors;
         for _ in 0..count {
             let child = command(subject, workload.handler, port, threads)?
-                .stdin(Stdio::null())
+                .stdin(Stdio::piped())
                 .stdout(Stdio::null())
                 .spawn()?;
             processors.0.push(child);
@@ -102,6 +102,11 @@ pub fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     let handler =
         Handler::named(handler).ok_or_else(|| format!("there is no handler {handler}"))?;
     let subject = Subject::named(name);
+    // Its input ends when the benchmark does, in whatever way.
+    std::thread::spawn(|| {
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        std::process::exit(0);
+    });
     match subject.map(Subject::processor) {
         Some(End::Floor(layout)) => layout.process(port),
         Some(End::Ours(client)) => {

@@ -354,10 +354,12 @@ async fn a_processor_that_nobody_can_send_to_any_more_drains() {
     within(processor.ended()).await.unwrap();
 }
 
-/// The larger ones [`AnyTransport`](dynamic_batcher::AnyTransport) allocates.
+/// [`AnyTransport`](dynamic_batcher::AnyTransport) has room for 48 bytes beside the metadata, and allocates
+/// what is larger.
 #[test]
 fn a_call_with_a_request_of_32_bytes_takes_no_memory_of_its_own() {
     let transport: MemoryTransport<[u64; 4], ()> = MemoryTransport::default();
     let call = transport.call([0; 4], CallMeta::new(SECOND));
-    assert!(size_of_val(&call) <= 96, "{}", size_of_val(&call));
+    let room = size_of::<CallMeta>() + 48;
+    assert!(size_of_val(&call) <= room, "{}", size_of_val(&call));
 }

@@ -44,7 +44,7 @@ impl Scan {
                     Counted::Text => (0, number + 2),
                     Counted::List => (number, 0),
                 };
-                self.go_on(after, length, more)?;
+                self.advance(after, length, more)?;
                 continue;
             }
             let Some((line, after)) = line(bytes, self.at) else {
@@ -66,13 +66,13 @@ impl Scan {
                 [b'%', pairs @ ..] => (twice(number(pairs)?.unwrap_or_default())?, 0),
                 _ => return Err(malformed()),
             };
-            self.go_on(after, length, more)?;
+            self.advance(after, length, more)?;
         }
         Ok((self.at <= bytes.len()).then_some(self.at))
     }
 
-    /// Behind a line comes so much of its value, and it has so many more of its own.
-    fn go_on(&mut self, after: usize, length: usize, more: usize) -> io::Result<()> {
+    /// Goes on behind a value's line and the `length` bytes that follow it; `more` values are in it.
+    fn advance(&mut self, after: usize, length: usize, more: usize) -> io::Result<()> {
         self.at = after.checked_add(length).ok_or_else(malformed)?;
         self.missing = (self.missing - 1).checked_add(more).ok_or_else(malformed)?;
         Ok(())
@@ -195,9 +195,9 @@ enum Counted {
     List,
 }
 
-/// Such a line that begins at `at`, its number, and where the next one begins; `None` for any other, as for
-/// one that is not all there. Most of a reply's lines are read here, twice: looked at one by one for all
-/// that they might be, they took an eighth of a processor's time.
+/// Such a line that begins at `at`, its number, and where the next one begins; `None` where it is not all
+/// there, or is not as plain as the server writes it: that is left to [`line`]. By hand, as most lines of a
+/// reply are such, and each is read twice.
 fn counted(bytes: &[u8], at: usize) -> Option<(Counted, usize, usize)> {
     /// Of numbers that fit everywhere.
     const MOST_DIGITS: usize = 9;

@@ -63,6 +63,29 @@ fn a_name_has_the_right_length() {
     }
 }
 
+/// Who asked, of an entry that wants its answer there.
+fn asks(reply_to: &str, last: &mut Option<Arc<str>>) -> Caller {
+    let fields = crate::request::written(b"1", reply_to, 7, Duration::ZERO);
+    let id = StreamId::MIN;
+    place().parse(&Entry { id, fields }, last).0
+}
+
+#[test]
+fn a_name_is_looked_at_again_unless_it_is_that_of_the_entry_before() {
+    let [a, b] = ["a", "b"].map(|hex| format!("{PREFIX}{}", hex.repeat(32)));
+    let mut last = None;
+    let mut to = |name: &str| match asks(name, &mut last) {
+        Caller::Stream { reply_to, .. } => Some(reply_to),
+        _ => None,
+    };
+    let first = to(&a).unwrap();
+    assert!(Arc::ptr_eq(&first, &to(&a).unwrap()));
+    assert_eq!(to(&b).as_deref(), Some(&*b));
+    assert_eq!(to("request"), None);
+    assert_eq!(to("request"), None);
+    assert_eq!(to(&a).as_deref(), Some(&*a));
+}
+
 proptest! {
     #[test]
     fn any_entry_is_read_and_answers_go_only_to_names_of_the_right_shape(

@@ -27,6 +27,18 @@ fn each_kind_of_reply_is_read() {
             list([list([Value::Int(1)]), text("x")]),
         ),
         ("*2\r\n:1\r\n-NOPERM no\r\n", refused("NOPERM no")),
+        ("*2\r\n$1\r\na\r\n-NOPERM no\r\n", refused("NOPERM no")),
+        // The texts of a list together, and apart.
+        ("*2\r\n$1\r\na\r\n$0\r\n\r\n", list([text("a"), text("")])),
+        ("*2\r\n$1\r\na\r\n+b\r\n", list([text("a"), text("b")])),
+        (
+            "*3\r\n$1\r\na\r\n$-1\r\n$1\r\nb\r\n",
+            list([text("a"), Value::Nil, text("b")]),
+        ),
+        // As no server writes its numbers.
+        ("$000000001\r\nx\r\n", text("x")),
+        ("$0000000001\r\nx\r\n", text("x")),
+        ("*0000000001\r\n$+1\r\nx\r\n", list([text("x")])),
         // Version 3.
         ("_\r\n", Value::Nil),
         (",3.25\r\n", text("3.25")),
