@@ -5,8 +5,8 @@ use std::mem;
 use std::task::Poll;
 
 /// Goes behind the tasks that wait for this worker. Tokio's `yield_now` comes back before some of them: as
-/// soon as the worker looks at its timers and sockets, which it does every 61 tasks. It wakes an idle
-/// worker, which may take some of them, so a task should only give way where there may be others.
+/// soon as the worker looks at its timers and sockets, which it does every 61 tasks. An idle worker is
+/// woken, and may take some of them.
 ///
 /// Cancel-safe.
 pub(crate) async fn give_way() {

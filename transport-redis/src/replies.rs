@@ -79,10 +79,9 @@ impl Answers {
             if let Some(read) = read {
                 last = read;
                 untrimmed = true;
-                // They were answered together, and what they send next can be added meanwhile.
-                if !self.outstanding.is_empty() {
-                    give_way().await;
-                }
+                // Callers that were answered together have their turn, so that what they send next can be
+                // added meanwhile.
+                give_way().await;
             }
             let mut upkeep = Vec::new();
             if untrimmed && trimmed.elapsed() >= TRIM_EVERY {

@@ -147,10 +147,9 @@ impl Submitter {
                 {
                     open = received > 0;
                     // Of callers that one reply has woken the first one sends: the others have their
-                    // turn, so that what they send goes in the same pipeline.
-                    if self.outstanding.len() > gathered.len() {
-                        give_way().await;
-                    }
+                    // turn, so that what they send goes in the same pipeline. Whether there are others is
+                    // not known: none of them has entered yet.
+                    give_way().await;
                     while gathered.len() < PIPELINE
                         && let Ok(submission) = inbox.try_recv()
                     {
