@@ -10,6 +10,10 @@ use bytes::Bytes;
 #[derive(Clone)]
 pub(crate) enum Texts {
     /// Parts of one piece of memory, which is held once for all of them.
+    #[cfg_attr(
+        not(any(feature = "client-redis", feature = "bench-internals", test)),
+        expect(dead_code, reason = "replies are read here of the crate `redis` alone")
+    )]
     Together {
         memory: Bytes,
         /// Within the memory, all of them.

@@ -16,8 +16,31 @@ use crate::value::{Refusal, Value};
 const DEEPEST: usize = 32;
 /// The longest line that is waited for, in bytes: of those of the server the texts of errors are longest.
 const LONGEST_LINE: usize = 64 * 1024;
-/// What a line can begin with.
-const KINDS: &[u8] = b"+-:_,#($=!*~%";
+/// What a value's line tells of what follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// It says all itself.
+    Line,
+    /// How long the text is that follows.
+    Text,
+    /// How many values follow.
+    List,
+    /// How many pairs of them.
+    Pairs,
+}
+
+impl Shape {
+    /// That of the lines that begin so; `None` if none does.
+    fn of(kind: u8) -> Option<Self> {
+        match kind {
+            b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => Some(Self::Line),
+            b'$' | b'=' | b'!' => Some(Self::Text),
+            b'*' | b'~' => Some(Self::List),
+            b'%' => Some(Self::Pairs),
+            _ => None,
+        }
+    }
+}
 
 /// Looks for the end of a reply of which more and more arrives.
 #[derive(Debug)]
@@ -39,43 +62,41 @@ impl Scan {
     /// has been looked at is not looked at again: the next call has the same bytes, and more.
     pub(crate) fn end(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
         while self.missing > 0 {
-            if let Some((kind, number, after)) = counted(bytes, self.at) {
-                let (more, length) = match kind {
-                    Counted::Text => (0, number + 2),
-                    Counted::List => (number, 0),
-                };
-                self.advance(after, length, more)?;
-                continue;
-            }
-            let Some((line, after)) = line(bytes, self.at) else {
-                let begun = bytes.get(self.at..).unwrap_or_default();
-                let is_odd = begun.first().is_some_and(|kind| !KINDS.contains(kind));
-                let is_endless = begun.len() > LONGEST_LINE;
-                return match is_odd || is_endless {
-                    true => Err(malformed()),
-                    false => Ok(None),
-                };
+            let (shape, number, after) = match counted(bytes, self.at) {
+                Some(counted) => counted,
+                None => {
+                    let Some(kind) = bytes.get(self.at) else {
+                        return Ok(None);
+                    };
+                    let shape = Shape::of(*kind).ok_or_else(malformed)?;
+                    let Some((line, after)) = line(bytes, self.at) else {
+                        return match bytes.len() - self.at > LONGEST_LINE {
+                            true => Err(malformed()),
+                            false => Ok(None),
+                        };
+                    };
+                    let digits = line.get(1..).unwrap_or_default();
+                    let number = match shape {
+                        Shape::Line => Some(0),
+                        Shape::Text | Shape::List | Shape::Pairs => number(digits)?,
+                    };
+                    match number {
+                        // Nothing, in the place of a text or a list.
+                        None => (Shape::Line, 0, after),
+                        Some(number) => (shape, number, after),
+                    }
+                }
             };
-            let (more, length) = match line {
-                [b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(', ..] => (0, 0),
-                [b'$' | b'=' | b'!', length @ ..] => match number(length)? {
-                    None => (0, 0),
-                    Some(length) => (0, length.checked_add(2).ok_or_else(malformed)?),
-                },
-                [b'*' | b'~', count @ ..] => (number(count)?.unwrap_or_default(), 0),
-                [b'%', pairs @ ..] => (twice(number(pairs)?.unwrap_or_default())?, 0),
-                _ => return Err(malformed()),
+            let (length, more) = match shape {
+                Shape::Line => (0, 0),
+                Shape::Text => (number.checked_add(2).ok_or_else(malformed)?, 0),
+                Shape::List => (0, number),
+                Shape::Pairs => (0, twice(number)?),
             };
-            self.advance(after, length, more)?;
+            self.at = after.checked_add(length).ok_or_else(malformed)?;
+            self.missing = (self.missing - 1).checked_add(more).ok_or_else(malformed)?;
         }
         Ok((self.at <= bytes.len()).then_some(self.at))
-    }
-
-    /// Goes on behind a value's line and the `length` bytes that follow it; `more` values are in it.
-    fn advance(&mut self, after: usize, length: usize, more: usize) -> io::Result<()> {
-        self.at = after.checked_add(length).ok_or_else(malformed)?;
-        self.missing = (self.missing - 1).checked_add(more).ok_or_else(malformed)?;
-        Ok(())
     }
 }
 
@@ -179,7 +200,7 @@ impl Reader<'_> {
     /// Reads texts, as many as follow upon each other, but no more than so many.
     fn read_texts(&mut self, most: usize) -> io::Result<()> {
         while self.places.len() < most
-            && let Some((Counted::Text, length, after)) = counted(self.reply, self.at)
+            && let Some((Shape::Text, length, after)) = counted(self.reply, self.at)
         {
             self.at = after;
             let place = self.text(length)?;
@@ -189,22 +210,16 @@ impl Reader<'_> {
     }
 }
 
-/// What most lines say: how long a text is, or how many values a list has.
-enum Counted {
-    Text,
-    List,
-}
-
-/// Such a line that begins at `at`, its number, and where the next one begins; `None` where it is not all
-/// there, or is not as plain as the server writes it: that is left to [`line`]. By hand, as most lines of a
-/// reply are such, and each is read twice.
-fn counted(bytes: &[u8], at: usize) -> Option<(Counted, usize, usize)> {
+/// The line of a plain text or list that begins at `at`, its number, and where the next line begins; `None`
+/// where it is not all there, or is not as the server writes it: that is left to [`line`]. By hand, as most
+/// lines of a reply are such, and each is read twice.
+fn counted(bytes: &[u8], at: usize) -> Option<(Shape, usize, usize)> {
     /// Of numbers that fit everywhere.
     const MOST_DIGITS: usize = 9;
     let (kind, rest) = bytes.get(at..)?.split_first()?;
-    let kind = match kind {
-        b'$' => Counted::Text,
-        b'*' => Counted::List,
+    let shape = match kind {
+        b'$' => Shape::Text,
+        b'*' => Shape::List,
         _ => return None,
     };
     let mut number = 0;
@@ -212,7 +227,7 @@ fn counted(bytes: &[u8], at: usize) -> Option<(Counted, usize, usize)> {
         match byte {
             b'0'..=b'9' if index < MOST_DIGITS => number = number * 10 + usize::from(byte - b'0'),
             b'\r' if index > 0 && rest.get(index + 1) == Some(&b'\n') => {
-                return Some((kind, number, at + index + 3));
+                return Some((shape, number, at + index + 3));
             }
             _ => return None,
         }
