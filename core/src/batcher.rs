@@ -18,8 +18,8 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(100);
 /// Sends requests, one at a time or many, and returns to each caller its own response.
 ///
 /// Cheap to clone; all clones share the transport, and one batcher can be used from any number of
-/// tasks at once. By default the type does not name the transport; what that costs
-/// says [`AnyTransport`]; [`with_transport`](Self::with_transport) keeps the type.
+/// tasks at once. By default the type does not name the transport: [`AnyTransport`] says what that
+/// costs. [`with_transport`](Self::with_transport) makes one whose type does.
 ///
 /// # Cancellation
 ///

@@ -74,9 +74,9 @@ impl Read {
 
     fn of(stream: &str, entries: Vec<Value>) -> Self {
         let stream = text(stream);
-        Self(Value::List(vec![Value::List(vec![
+        Self(Value::list_of(vec![Value::list_of(vec![
             stream,
-            Value::List(entries),
+            Value::list_of(entries),
         ])]))
     }
 
@@ -129,7 +129,7 @@ fn entry<'a>(id: &str, fields: impl IntoIterator<Item = &'a [u8]>) -> Value {
     });
     let places = places.collect();
     let memory = memory.into();
-    Value::List(vec![
+    Value::list_of(vec![
         text(id),
         Value::Texts(Texts::Together { memory, places }),
     ])

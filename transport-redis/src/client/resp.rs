@@ -16,8 +16,9 @@ use crate::value::{Refusal, Value};
 const DEEPEST: usize = 32;
 /// The longest line that is waited for, in bytes: of those of the server the texts of errors are longest.
 const LONGEST_LINE: usize = 64 * 1024;
+
 /// What a value's line tells of what follows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 enum Shape {
     /// It says all itself.
     Line,
@@ -62,30 +63,8 @@ impl Scan {
     /// has been looked at is not looked at again: the next call has the same bytes, and more.
     pub(crate) fn end(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
         while self.missing > 0 {
-            let (shape, number, after) = match counted(bytes, self.at) {
-                Some(counted) => counted,
-                None => {
-                    let Some(kind) = bytes.get(self.at) else {
-                        return Ok(None);
-                    };
-                    let shape = Shape::of(*kind).ok_or_else(malformed)?;
-                    let Some((line, after)) = line(bytes, self.at) else {
-                        return match bytes.len() - self.at > LONGEST_LINE {
-                            true => Err(malformed()),
-                            false => Ok(None),
-                        };
-                    };
-                    let digits = line.get(1..).unwrap_or_default();
-                    let number = match shape {
-                        Shape::Line => Some(0),
-                        Shape::Text | Shape::List | Shape::Pairs => number(digits)?,
-                    };
-                    match number {
-                        // Nothing, in the place of a text or a list.
-                        None => (Shape::Line, 0, after),
-                        Some(number) => (shape, number, after),
-                    }
-                }
+            let Some((shape, number, after)) = header(bytes, self.at)? else {
+                return Ok(None);
             };
             let (length, more) = match shape {
                 Shape::Line => (0, 0),
@@ -210,6 +189,33 @@ impl Reader<'_> {
     }
 }
 
+/// The line that a value begins with at `at`: its shape, the number that it says, and where what follows
+/// begins; `None` as long as it is not all there.
+fn header(bytes: &[u8], at: usize) -> io::Result<Option<(Shape, usize, usize)>> {
+    if let Some(counted) = counted(bytes, at) {
+        return Ok(Some(counted));
+    }
+    let Some(kind) = bytes.get(at) else {
+        return Ok(None);
+    };
+    let shape = Shape::of(*kind).ok_or_else(malformed)?;
+    let Some((line, after)) = line(bytes, at) else {
+        return match bytes.len() - at > LONGEST_LINE {
+            true => Err(malformed()),
+            false => Ok(None),
+        };
+    };
+    let number = match shape {
+        Shape::Line => None,
+        Shape::Text | Shape::List | Shape::Pairs => number(line.get(1..).unwrap_or_default())?,
+    };
+    Ok(Some(match number {
+        Some(number) => (shape, number, after),
+        // Nothing, in the place of a text or a list: the line says all itself.
+        None => (Shape::Line, 0, after),
+    }))
+}
+
 /// The line of a plain text or list that begins at `at`, its number, and where the next line begins; `None`
 /// where it is not all there, or is not as the server writes it: that is left to [`line`]. By hand, as most
 /// lines of a reply are such, and each is read twice.
@@ -218,8 +224,7 @@ fn counted(bytes: &[u8], at: usize) -> Option<(Shape, usize, usize)> {
     const MOST_DIGITS: usize = 9;
     let (kind, rest) = bytes.get(at..)?.split_first()?;
     let shape = match kind {
-        b'$' => Shape::Text,
-        b'*' => Shape::List,
+        b'$' | b'*' => Shape::of(*kind)?,
         _ => return None,
     };
     let mut number = 0;

@@ -6,6 +6,7 @@
 -- it makes the reply stream KEYS[2], empty and expiring after ARGV[2] seconds, if that is not there, or
 -- puts off its expiry: processors answer only where there is one. Returns the ids of those that were
 -- added, the first ones; where they follow upon each other without a gap only the first id, and how many.
+
 -- As locals, which are found faster in a loop.
 local call, args = redis.call, ARGV
 local stream, reply = KEYS[1], KEYS[2]

@@ -304,7 +304,7 @@ async fn many_answers_that_nobody_has_read_are_taken_in_parts_and_trimmed() {
     find.answer([texts(["1-0"])]);
     let unread = line.next().await;
     let others = (1..=ENTRIES).map(|seq| entry(&format!("5-{seq}"), &["99", "+1"]));
-    unread.answer([Value::List(others.collect())]);
+    unread.answer([list(others)]);
     let trim = line.next().await;
     assert_eq!(trim.lines(), ["XTRIM reply MINID 5-1001"]);
     trim.answer([Value::Int(1_000)]);
