@@ -78,6 +78,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         here.processor.ready().await?;
     }
 
+    let mut signal = signals()?;
     let listener = TcpListener::bind(arguments.listen).await?;
     println!("listening on http://{}", listener.local_addr()?);
     tokio::spawn(Arc::clone(&service).run());
@@ -91,7 +92,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     tokio::select! {
         ended = &mut server => ended??,
-        signal = signal() => signal?,
+        () = signal() => {}
     }
     println!("finishing");
     service.stop();
@@ -105,10 +106,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     tokio::select! {
         finished = finish => finished?,
-        signal = signal() => {
-            signal?;
-            return Err("ended before all was answered".into());
-        }
+        () = signal() => return Err("ended before all was answered".into()),
     }
     println!("finished");
     Ok(())
@@ -138,17 +136,26 @@ async fn open(arguments: &Arguments) -> Result<Service, Box<dyn Error>> {
     })
 }
 
-/// Waits for ctrl-c, or for what a service manager sends.
-async fn signal() -> io::Result<()> {
+/// Ctrl-c, and what a service manager sends. They are heard from here on: one that comes while
+/// nobody waits is there for who waits next.
+fn signals() -> io::Result<impl AsyncFnMut()> {
     #[cfg(unix)]
-    {
+    let (mut pressed, mut asked) = {
         use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
+        (
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+        )
+    };
+    #[cfg(windows)]
+    let (mut pressed, mut asked) = {
+        use tokio::signal::windows::{ctrl_break, ctrl_c};
+        (ctrl_c()?, ctrl_break()?)
+    };
+    Ok(async move || {
         tokio::select! {
-            pressed = tokio::signal::ctrl_c() => pressed,
-            _ = terminate.recv() => Ok(()),
+            _ = pressed.recv() => {}
+            _ = asked.recv() => {}
         }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
+    })
 }

@@ -33,21 +33,22 @@ fn sum_values(batch: Vec<Values>) -> Vec<Sum> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let transport = connect(RedisConfig::from_env()?).await?;
+    let mut signal = signals()?;
     let processor = BatchProcessor::spawn(transport, BatchPolicy::from_env()?, sum_values);
-    processor.ready().await?;
-    println!("ready");
+    let serve = async {
+        processor.ready().await?;
+        println!("ready");
+        processor.ended().await
+    };
 
     tokio::select! {
-        signal = signal() => signal?,
-        ended = processor.ended() => return Ok(ended?),
+        () = signal() => {}
+        ended = serve => return Ok(ended?),
     }
     println!("draining");
     tokio::select! {
         report = processor.drain(Duration::from_secs(5)) => println!("{:?}", report?),
-        signal = signal() => {
-            signal?;
-            return Err("ended before all was answered".into());
-        }
+        () = signal() => return Err("ended before all was answered".into()),
     }
     Ok(())
 }
@@ -62,17 +63,26 @@ async fn connect(config: RedisConfig) -> Result<RedisTransport, Box<dyn Error>> 
     }
 }
 
-/// Waits for ctrl-c, or for what a service manager sends.
-async fn signal() -> io::Result<()> {
+/// Ctrl-c, and what a service manager sends. They are heard from here on: one that comes while
+/// nobody waits is there for who waits next.
+fn signals() -> io::Result<impl AsyncFnMut()> {
     #[cfg(unix)]
-    {
+    let (mut pressed, mut asked) = {
         use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
+        (
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+        )
+    };
+    #[cfg(windows)]
+    let (mut pressed, mut asked) = {
+        use tokio::signal::windows::{ctrl_break, ctrl_c};
+        (ctrl_c()?, ctrl_break()?)
+    };
+    Ok(async move || {
         tokio::select! {
-            pressed = tokio::signal::ctrl_c() => pressed,
-            _ = terminate.recv() => Ok(()),
+            _ = pressed.recv() => {}
+            _ = asked.recv() => {}
         }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
+    })
 }
