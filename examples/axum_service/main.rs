@@ -13,6 +13,8 @@ mod load;
 mod metrics;
 mod routes;
 mod service;
+#[path = "../signals.rs"]
+mod signals;
 mod work;
 
 use std::error::Error;
@@ -78,7 +80,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         here.processor.ready().await?;
     }
 
-    let mut signal = signals()?;
+    let mut signal = signals::listen()?;
     let listener = TcpListener::bind(arguments.listen).await?;
     println!("listening on http://{}", listener.local_addr()?);
     tokio::spawn(Arc::clone(&service).run());
@@ -132,30 +134,6 @@ async fn open(arguments: &Arguments) -> Result<Service, Box<dyn Error>> {
         Over::Fred => {
             let transport = RedisTransport::connect_fred(redis()?).await?;
             Service::over_redis(transport.observer(metrics::batcher()), caller_waits)
-        }
-    })
-}
-
-/// Ctrl-c, and what a service manager sends. They are heard from here on: one that comes while
-/// nobody waits is there for who waits next.
-fn signals() -> io::Result<impl AsyncFnMut()> {
-    #[cfg(unix)]
-    let (mut pressed, mut asked) = {
-        use tokio::signal::unix::{SignalKind, signal};
-        (
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-        )
-    };
-    #[cfg(windows)]
-    let (mut pressed, mut asked) = {
-        use tokio::signal::windows::{ctrl_break, ctrl_c};
-        (ctrl_c()?, ctrl_break()?)
-    };
-    Ok(async move || {
-        tokio::select! {
-            _ = pressed.recv() => {}
-            _ = asked.recv() => {}
         }
     })
 }

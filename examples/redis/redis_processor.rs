@@ -5,8 +5,10 @@
 //! `REDIS__HOST`, `DYNAMIC_BATCHER__BATCH_SIZE` and the others in the environment.
 #![expect(clippy::print_stdout, reason = "an example shows what happened")]
 
+#[path = "../signals.rs"]
+mod signals;
+
 use std::error::Error;
-use std::io;
 use std::time::Duration;
 
 use dynamic_batcher::{BatchPolicy, BatchProcessor};
@@ -33,7 +35,7 @@ fn sum_values(batch: Vec<Values>) -> Vec<Sum> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let transport = connect(RedisConfig::from_env()?).await?;
-    let mut signal = signals()?;
+    let mut signal = signals::listen()?;
     let processor = BatchProcessor::spawn(transport, BatchPolicy::from_env()?, sum_values);
     let serve = async {
         processor.ready().await?;
@@ -61,28 +63,4 @@ async fn connect(config: RedisConfig) -> Result<RedisTransport, Box<dyn Error>> 
         ["--client", "fred"] => Ok(RedisTransport::connect_fred(config).await?),
         _ => Err("usage: redis_processor [--client redis|fred]".into()),
     }
-}
-
-/// Ctrl-c, and what a service manager sends. They are heard from here on: one that comes while
-/// nobody waits is there for who waits next.
-fn signals() -> io::Result<impl AsyncFnMut()> {
-    #[cfg(unix)]
-    let (mut pressed, mut asked) = {
-        use tokio::signal::unix::{SignalKind, signal};
-        (
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-        )
-    };
-    #[cfg(windows)]
-    let (mut pressed, mut asked) = {
-        use tokio::signal::windows::{ctrl_break, ctrl_c};
-        (ctrl_c()?, ctrl_break()?)
-    };
-    Ok(async move || {
-        tokio::select! {
-            _ = pressed.recv() => {}
-            _ = asked.recv() => {}
-        }
-    })
 }
