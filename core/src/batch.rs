@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,16 +43,19 @@ pub(crate) struct RunBatch<Resp, T> {
 }
 
 /// Numbers the batches, counts what runs, tells the observer, and makes the answers.
-pub(crate) struct Books<'a> {
+pub(crate) struct Books<'a, T> {
     observer: Option<Arc<dyn Observer>>,
     counts: &'a Counts,
     processor: u32,
     batches: u64,
     /// When the observer was last told what waits and runs.
     load_told: Option<Instant>,
+    /// Empty lists, with the memory of the batch that ended last.
+    tickets: Vec<T>,
+    metas: Vec<CallMeta>,
 }
 
-impl<'a> Books<'a> {
+impl<'a, T> Books<'a, T> {
     pub(crate) fn new(observer: Option<Arc<dyn Observer>>, counts: &'a Counts) -> Self {
         // The standard library's hasher keys are its source of randomness: enough to tell
         // processors apart.
@@ -62,6 +66,8 @@ impl<'a> Books<'a> {
             processor: (drawn >> 32) as u32,
             batches: 0,
             load_told: None,
+            tickets: Vec::new(),
+            metas: Vec::new(),
         }
     }
 
@@ -78,7 +84,7 @@ impl<'a> Books<'a> {
     }
 
     /// Makes a batch of `items`, which is to run now.
-    pub(crate) fn open<Req, T>(
+    pub(crate) fn open<Req>(
         &mut self,
         reason: CloseReason,
         items: impl Iterator<Item = Item<(Req, T)>>,
@@ -86,8 +92,10 @@ impl<'a> Books<'a> {
     ) -> OpenBatch<Req, T> {
         let size = items.size_hint().0;
         let mut requests = Vec::with_capacity(size);
-        let mut tickets = Vec::with_capacity(size);
-        let mut metas = Vec::with_capacity(size);
+        let mut tickets = mem::take(&mut self.tickets);
+        let mut metas = mem::take(&mut self.metas);
+        tickets.reserve(size);
+        metas.reserve(size);
         for Item {
             meta,
             value: (request, ticket),
@@ -113,12 +121,12 @@ impl<'a> Books<'a> {
     }
 
     /// Makes the answers of a batch that has run: to each request its own.
-    pub(crate) fn close<Resp, T>(
+    pub(crate) fn close<Resp>(
         &mut self,
         batch: RunBatch<Resp, T>,
     ) -> (Arc<BatchInfo>, Vec<Answer<Resp, T>>) {
         let RunBatch {
-            tickets,
+            mut tickets,
             context,
             reason,
             took,
@@ -134,7 +142,7 @@ impl<'a> Books<'a> {
         let info = BatchInfo::new(context.id(), size, reason, took);
 
         let started = context.started();
-        let each = tickets.into_iter().zip(context.items());
+        let each = tickets.drain(..).zip(context.items());
         let answers: Vec<_> = match ran.outputs {
             Outputs::All(responses) => {
                 let outcomes = responses.into_iter().map(Ok);
@@ -155,12 +163,15 @@ impl<'a> Books<'a> {
                 failed,
             });
         });
+        self.tickets = tickets;
+        self.metas = context.into_items();
+        self.metas.clear();
         (Arc::new(info), answers)
     }
 
     /// Makes the answers of requests that must not run. Mostly nobody will read them: the callers
     /// are gone, or were told by their transport.
-    pub(crate) fn give_up<Req, Resp, T>(&self, gone: Vec<Gone<Req, T>>) -> Vec<Answer<Resp, T>> {
+    pub(crate) fn give_up<Req, Resp>(&self, gone: Vec<Gone<Req, T>>) -> Vec<Answer<Resp, T>> {
         let gone = gone.into_iter().map(|(item, reason)| {
             self.not_run(reason, 1);
             let queued = item.meta.enqueued.elapsed();
@@ -176,7 +187,7 @@ impl<'a> Books<'a> {
     }
 
     /// Tells of what was read and had been delivered before.
-    pub(crate) fn read<Req, T>(&self, found: &[Delivery<Req, T>]) {
+    pub(crate) fn read<Req>(&self, found: &[Delivery<Req, T>]) {
         self.tell(|observer| {
             let again = found.iter().filter(|delivery| delivery.meta.attempt > 1);
             match again.count() {
@@ -187,7 +198,7 @@ impl<'a> Books<'a> {
     }
 
     /// Tells of a batch that starts.
-    pub(crate) fn started<Req, T>(
+    pub(crate) fn started<Req>(
         &self,
         batch: &OpenBatch<Req, T>,
         batch_size: usize,
@@ -257,7 +268,7 @@ impl<'a> Books<'a> {
     }
 }
 
-impl Drop for Books<'_> {
+impl<T> Drop for Books<'_, T> {
     /// The processor's future may be dropped where it stands.
     fn drop(&mut self) {
         self.give_up_running();
@@ -294,7 +305,7 @@ mod tests {
     fn what_waits_is_told_now_and_then_and_at_once_when_it_is_nothing() {
         let loads = Arc::new(Loads::default());
         let counts = Counts::new();
-        let mut books = Books::new(Some(loads.clone()), &counts);
+        let mut books = Books::<()>::new(Some(loads.clone()), &counts);
         let now = Instant::now();
         // They wait in the transport: the processor itself holds none.
         books.load(now, || (9, None));

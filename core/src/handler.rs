@@ -171,6 +171,10 @@ impl BatchContext {
         self.items.iter().all(|meta| meta.deadline <= now)
     }
 
+    pub(crate) fn into_items(self) -> Vec<CallMeta> {
+        self.items
+    }
+
     pub(crate) fn items(&self) -> &[CallMeta] {
         &self.items
     }

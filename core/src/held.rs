@@ -93,7 +93,7 @@ impl<'a, Req, Resp, C: Consumer<Req, Resp>> Held<'a, Req, Resp, C> {
     }
 
     /// Tells what waits.
-    pub(crate) fn tell_load(&self, books: &mut Books<'_>, now: Instant) {
+    pub(crate) fn tell_load(&self, books: &mut Books<'_, C::Ticket>, now: Instant) {
         let former = &self.former;
         books.load(now, || {
             (former.len() + self.consumer.queued(), former.oldest())
