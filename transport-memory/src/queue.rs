@@ -23,7 +23,7 @@ pub(crate) struct Queue<Req, Resp> {
     /// How many of `waiting` nobody waits for any more.
     gone: usize,
     /// Those that processors have.
-    delivered: Slab<Arc<Slot<Resp>>>,
+    delivered: Slab<Delivered<Resp>>,
     /// `None` when sends wait instead of being refused.
     admission: Option<Admission>,
     consumers: usize,
@@ -39,6 +39,13 @@ pub(crate) struct Queue<Req, Resp> {
 pub(crate) struct Queued<Req, Resp> {
     pub(crate) payload: Req,
     pub(crate) slot: Arc<Slot<Resp>>,
+}
+
+/// A request that a processor has.
+struct Delivered<Resp> {
+    slot: Arc<Slot<Resp>>,
+    /// When a handler started on it.
+    started: Option<Instant>,
 }
 
 /// A request that has entered.
@@ -120,7 +127,10 @@ impl<Req, Resp> Queue<Req, Resp> {
         let Queued { payload, slot } = next;
         slot.set_place(Place::Delivered);
         let meta = slot.meta;
-        let key = self.delivered.insert(slot);
+        let key = self.delivered.insert(Delivered {
+            slot,
+            started: None,
+        });
         Some(Ok((payload, meta, key)))
     }
 
@@ -144,7 +154,7 @@ impl<Req, Resp> Queue<Req, Resp> {
     /// Puts a delivered request back where it came from: before all that wait. `Err` holds the
     /// payload of one that nobody waits for.
     pub(crate) fn put_back(&mut self, payload: Req, key: usize) -> Result<(), Req> {
-        let Some(slot) = self.delivered.try_remove(key) else {
+        let Some(slot) = self.end(key) else {
             return Err(payload);
         };
         // Gone, or told of its timeout.
@@ -156,20 +166,20 @@ impl<Req, Resp> Queue<Req, Resp> {
         Ok(())
     }
 
-    pub(crate) fn start(&self, key: usize, at: Instant) {
-        if let Some(slot) = self.delivered.get(key) {
-            slot.start(at);
+    pub(crate) fn start(&mut self, key: usize, at: Instant) {
+        if let Some(delivered) = self.delivered.get_mut(key) {
+            delivered.started = Some(at);
         }
     }
 
     pub(crate) fn is_abandoned(&self, key: usize) -> bool {
-        let slot = self.delivered.get(key);
-        slot.is_none_or(|slot| !slot.is_waiting())
+        let delivered = self.delivered.get(key);
+        delivered.is_none_or(|delivered| !delivered.slot.is_waiting())
     }
 
-    /// Takes out a delivered request, to end its call.
+    /// Takes out a delivered request.
     pub(crate) fn end(&mut self, key: usize) -> Option<Arc<Slot<Resp>>> {
-        self.delivered.try_remove(key)
+        Some(self.delivered.try_remove(key)?.slot)
     }
 
     /// Notes for the measure of the drain rate that `count` requests have just ended.
@@ -230,7 +240,7 @@ impl<Req, Resp> Queue<Req, Resp> {
             .iter()
             .map(|each| each.slot.meta.deadline)
             .min();
-        for (_, slot) in &self.delivered {
+        for (_, Delivered { slot, started }) in &self.delivered {
             let deadline = slot.meta.deadline;
             if deadline > now {
                 next = Some(next.map_or(deadline, |next| next.min(deadline)));
@@ -240,9 +250,8 @@ impl<Req, Resp> Queue<Req, Resp> {
             if !slot.is_waiting() {
                 continue;
             }
-            let started = slot.started_after();
-            let queued =
-                started.unwrap_or_else(|| now.saturating_duration_since(slot.meta.enqueued));
+            let until = started.unwrap_or(now);
+            let queued = until.saturating_duration_since(slot.meta.enqueued);
             let error = Error::timeout(queued, started.is_some(), "");
             delivered.push((Arc::clone(slot), error));
         }
@@ -257,7 +266,7 @@ impl<Req, Resp> Queue<Req, Resp> {
     /// All calls that may be waiting.
     pub(crate) fn slots(&self) -> Vec<Arc<Slot<Resp>>> {
         let waiting = self.waiting.iter().map(|each| &each.slot);
-        let delivered = self.delivered.iter().map(|(_, slot)| slot);
+        let delivered = self.delivered.iter().map(|(_, each)| &each.slot);
         waiting.chain(delivered).map(Arc::clone).collect()
     }
 

@@ -1,12 +1,9 @@
 //! One request from its call to its outcome: all of it but the payload.
 
 use std::mem;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
-
-use tokio::time::Instant;
 
 use dynamic_batcher::{CallMeta, Error, ItemInfo, Reply, Result};
 
@@ -15,19 +12,15 @@ use dynamic_batcher::{CallMeta, Error, ItemInfo, Reply, Result};
 pub(crate) struct Slot<Resp> {
     state: Mutex<State<Resp>>,
     pub(crate) meta: CallMeta,
-    /// Where the request is, and how many nanoseconds after its sending a handler started on it:
-    /// read and changed under the queue's lock alone, which orders them.
+    /// Where the request is: read and changed under the queue's lock alone, which orders it.
     place: AtomicU8,
-    started: AtomicU64,
 }
-
-/// No handler has started.
-const NOT_STARTED: u64 = u64::MAX;
 
 enum State<Resp> {
     Waiting(Waker),
-    /// The info in a box: it is seldom asked for, and would double the slot.
-    Done(Result<Resp>, Option<Box<ItemInfo>>),
+    Done(Result<Resp>),
+    /// With what is seldom asked for, and would double the slot if it were not in a box.
+    DoneWithInfo(Box<(Result<Resp>, ItemInfo)>),
     /// The call has its outcome, or is gone.
     Over,
 }
@@ -57,7 +50,6 @@ impl<Resp> Slot<Resp> {
             state: Mutex::new(State::Waiting(call)),
             meta,
             place: AtomicU8::new(Place::Queued as u8),
-            started: AtomicU64::new(NOT_STARTED),
         }
     }
 
@@ -73,9 +65,12 @@ impl<Resp> Slot<Resp> {
                 Poll::Pending
             }
             _ => match mem::replace(&mut *state, State::Over) {
-                State::Done(outcome, info) => {
-                    let info = info.map(|info| *info);
-                    Poll::Ready(outcome.map(|response| Reply::new(response, info)))
+                State::Done(outcome) => {
+                    Poll::Ready(outcome.map(|response| Reply::new(response, None)))
+                }
+                State::DoneWithInfo(done) => {
+                    let (outcome, info) = *done;
+                    Poll::Ready(outcome.map(|response| Reply::new(response, Some(info))))
                 }
                 // A call is not polled after its outcome.
                 _ => Poll::Pending,
@@ -85,11 +80,15 @@ impl<Resp> Slot<Resp> {
 
     /// Ends the call. False if it had ended before, or nobody waits any more.
     pub(crate) fn complete(&self, outcome: Result<Resp>, info: Option<ItemInfo>) -> bool {
+        let done = match info {
+            None => State::Done(outcome),
+            Some(info) => State::DoneWithInfo(Box::new((outcome, info))),
+        };
         let mut state = self.lock();
-        if !matches!(*state, State::Waiting { .. }) {
+        if !matches!(*state, State::Waiting(_)) {
             return false;
         }
-        let before = mem::replace(&mut *state, State::Done(outcome, info.map(Box::new)));
+        let before = mem::replace(&mut *state, done);
         drop(state);
         if let State::Waiting(call) = before {
             call.wake();
@@ -122,7 +121,7 @@ impl<Resp> Slot<Resp> {
     pub(crate) fn wake(&self) {
         let call = match &*self.lock() {
             State::Waiting(call) => call.clone(),
-            State::Done(..) | State::Over => return,
+            State::Done(_) | State::DoneWithInfo(_) | State::Over => return,
         };
         call.wake();
     }
@@ -133,18 +132,6 @@ impl<Resp> Slot<Resp> {
             delivered if delivered == Place::Delivered as u8 => Place::Delivered,
             _ => Place::Gone,
         }
-    }
-
-    /// How long the request was queued before a handler started on it, if one has.
-    pub(crate) fn started_after(&self) -> Option<Duration> {
-        let nanos = self.started.load(Ordering::Relaxed);
-        (nanos != NOT_STARTED).then(|| Duration::from_nanos(nanos))
-    }
-
-    pub(crate) fn start(&self, at: Instant) {
-        let queued = at.saturating_duration_since(self.meta.enqueued).as_nanos();
-        let nanos = u64::try_from(queued).unwrap_or(NOT_STARTED - 1);
-        self.started.store(nanos, Ordering::Relaxed);
     }
 
     pub(crate) fn set_place(&self, place: Place) {

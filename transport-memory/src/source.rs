@@ -150,7 +150,7 @@ where
     }
 
     fn start<'a>(&self, tickets: impl Iterator<Item = &'a Self::Ticket>, at: Instant) {
-        let queue = self.0.lock();
+        let mut queue = self.0.lock();
         tickets.for_each(|ticket| queue.start(ticket.key, at));
     }
 

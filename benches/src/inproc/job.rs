@@ -5,8 +5,8 @@ use std::hint::spin_loop;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 /// A handler, and one of its callers. Each caller has a value of its own.
 pub(crate) trait Job: Default + Send + 'static {
@@ -117,45 +117,39 @@ impl Job for Costly {
 /// again: who copies it is found out.
 pub(crate) struct Image {
     pixels: Vec<f32>,
+    /// Where the caller had the pixels.
+    address: usize,
 }
 
 impl Default for Image {
     fn default() -> Self {
-        Self {
-            pixels: vec![0.5; 224 * 224 * 3],
-        }
+        let pixels = vec![0.5; 224 * 224 * 3];
+        let address = pixels.as_ptr().addr();
+        Self { pixels, address }
     }
-}
-
-/// Pixels, and where the caller had them.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Picture {
-    pixels: Vec<f32>,
-    address: usize,
 }
 
 impl Job for Image {
-    type Request = Picture;
-    type Response = Picture;
+    type Request = Vec<f32>;
+    type Response = Vec<f32>;
 
     const BLOCKS: bool = false;
 
-    fn serve(mut picture: Picture) -> Picture {
-        picture.pixels[0] += 1.0;
-        picture
+    fn serve(mut pixels: Vec<f32>) -> Vec<f32> {
+        pixels[0] += 1.0;
+        pixels
     }
 
-    fn request(&mut self, number: u64) -> Picture {
+    fn request(&mut self, number: u64) -> Vec<f32> {
         let mut pixels = std::mem::take(&mut self.pixels);
         pixels[0] = f32::from(number as u16);
-        let address = pixels.as_ptr().addr();
-        Picture { pixels, address }
+        pixels
     }
 
-    fn check(&mut self, number: u64, picture: Picture) {
-        assert_eq!(picture.pixels[0], f32::from(number as u16) + 1.0);
-        assert_eq!(picture.pixels.as_ptr().addr(), picture.address, "a copy");
-        self.pixels = picture.pixels;
+    fn check(&mut self, number: u64, pixels: Vec<f32>) {
+        assert_eq!(pixels[0], f32::from(number as u16) + 1.0);
+        assert_eq!(pixels.as_ptr().addr(), self.address, "a copy");
+        self.pixels = pixels;
     }
 }
 
@@ -173,9 +167,9 @@ mod tests {
     #[should_panic(expected = "a copy")]
     fn a_picture_that_was_copied_is_found_out() {
         let mut caller = Image::default();
-        let Picture { pixels, address } = Image::serve(caller.request(7));
+        let pixels = Image::serve(caller.request(7));
         #[allow(clippy::redundant_clone, reason = "the clone is what is to be found")]
-        let pixels = pixels.clone();
-        caller.check(7, Picture { pixels, address });
+        let copy = pixels.clone();
+        caller.check(7, copy);
     }
 }
