@@ -6,13 +6,12 @@ use std::task::{Context, Poll, Waker};
 
 use dynamic_batcher::{Delivery, Result};
 
-use crate::shared::Shared;
 use crate::sleepers::Sleeper;
-use crate::source::MemoryTicket;
+use crate::source::{Attachment, MemoryTicket};
 
 /// Appends to `into` when it is ready, so that dropping it loses nothing.
 pub(crate) struct Recv<'a, Req, Resp> {
-    shared: &'a Arc<Shared<Req, Resp>>,
+    shared: &'a Arc<Attachment<Req, Resp>>,
     into: &'a mut Vec<Delivery<Req, MemoryTicket<Req, Resp>>>,
     max: usize,
     asleep: Option<Sleeper>,
@@ -20,7 +19,7 @@ pub(crate) struct Recv<'a, Req, Resp> {
 
 impl<'a, Req, Resp> Recv<'a, Req, Resp> {
     pub(crate) fn new(
-        shared: &'a Arc<Shared<Req, Resp>>,
+        shared: &'a Arc<Attachment<Req, Resp>>,
         into: &'a mut Vec<Delivery<Req, MemoryTicket<Req, Resp>>>,
         max: usize,
     ) -> Self {

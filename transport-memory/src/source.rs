@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::ready;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -27,24 +28,36 @@ where
     fn attach(&self) -> Self::Consumer {
         let shared = Arc::clone(self.shared());
         shared.lock().attach();
-        MemoryConsumer(shared)
+        MemoryConsumer(Arc::new(Attachment(shared)))
     }
 }
 
 /// One processor's hold on a [`MemoryTransport`].
-pub struct MemoryConsumer<Req, Resp>(Arc<Shared<Req, Resp>>);
+pub struct MemoryConsumer<Req, Resp>(Arc<Attachment<Req, Resp>>);
+
+/// What a consumer shares with its tickets, and counts them: the count of the transport's handles is
+/// beside what the callers write.
+pub(crate) struct Attachment<Req, Resp>(Arc<Shared<Req, Resp>>);
+
+impl<Req, Resp> Deref for Attachment<Req, Resp> {
+    type Target = Shared<Req, Resp>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
 
 /// A request that a processor has. Dropped without an answer, it ends its call.
 pub struct MemoryTicket<Req, Resp> {
     /// `None` once it was answered or given back.
-    shared: Option<Arc<Shared<Req, Resp>>>,
+    shared: Option<Arc<Attachment<Req, Resp>>>,
     key: usize,
     /// The call, between its removal from the queue and its answer.
     ended: Option<Arc<Slot<Resp>>>,
 }
 
 impl<Req, Resp> MemoryTicket<Req, Resp> {
-    pub(crate) fn new(shared: Arc<Shared<Req, Resp>>, key: usize) -> Self {
+    pub(crate) fn new(shared: Arc<Attachment<Req, Resp>>, key: usize) -> Self {
         Self {
             shared: Some(shared),
             key,
