@@ -33,6 +33,9 @@ pub(crate) struct OpenBatch<Req, T> {
     pub(crate) span: Span,
 }
 
+/// A batch that starts, unless all that it was made of had ended; and what had.
+pub(crate) type Started<Req, T> = (Option<OpenBatch<Req, T>>, Vec<Gone<Req, T>>);
+
 /// A batch that has run.
 pub(crate) struct RunBatch<Resp, T> {
     pub(crate) tickets: Vec<T>,
@@ -83,27 +86,37 @@ impl<'a, T> Books<'a, T> {
         self.counts.running.get() == 0
     }
 
-    /// Makes a batch of `items`, which is to run now.
+    /// Makes a batch of `items`, which is to run now, without those that `is_abandoned` says have
+    /// ended.
     pub(crate) fn open<Req>(
         &mut self,
         reason: CloseReason,
         items: impl Iterator<Item = Item<(Req, T)>>,
+        is_abandoned: impl Fn(&T) -> bool,
         now: Instant,
-    ) -> OpenBatch<Req, T> {
+    ) -> Started<Req, T> {
         let size = items.size_hint().0;
         let mut requests = Vec::with_capacity(size);
         let mut tickets = mem::take(&mut self.tickets);
         let mut metas = mem::take(&mut self.metas);
         tickets.reserve(size);
         metas.reserve(size);
-        for Item {
-            meta,
-            value: (request, ticket),
-        } in items
-        {
+        let mut gone = Vec::new();
+        for item in items {
+            if is_abandoned(&item.value.1) {
+                gone.push((item, NotRun::Abandoned));
+                continue;
+            }
+            let Item {
+                meta,
+                value: (request, ticket),
+            } = item;
             requests.push(request);
             tickets.push(ticket);
             metas.push(meta);
+        }
+        if requests.is_empty() {
+            return (None, gone);
         }
         self.batches += 1;
         let counts = self.counts;
@@ -111,13 +124,14 @@ impl<'a, T> Books<'a, T> {
         counts.running_batches.add(1);
         let id = BatchId::new(self.processor, self.batches);
         let span = trace::batch(id, reason, &metas);
-        OpenBatch {
+        let batch = OpenBatch {
             requests,
             tickets,
             context: BatchContext::new(id, now, metas),
             reason,
             span,
-        }
+        };
+        (Some(batch), gone)
     }
 
     /// Makes the answers of a batch that has run: to each request its own.

@@ -158,8 +158,8 @@ impl Control {
         match new.run_timeout {
             Some(limit) if self.handler_holds_task => {
                 let text = format!(
-                    "run_timeout is {limit:?}, allowed is none: a processor of one instance that \
-                     starts without a limit runs its handler where the time cannot be kept"
+                    "run_timeout is {limit:?}, allowed is none: this processor started without a \
+                     limit, and runs its one handler where the time cannot be kept"
                 );
                 Err(Error::new(ErrorKind::Config, text))
             }

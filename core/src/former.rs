@@ -162,12 +162,21 @@ impl<T> Former<T> {
         gone
     }
 
+    /// What [`take`](Self::take) takes.
+    pub(crate) fn next_batch(&self, reason: CloseReason) -> impl Iterator<Item = &Item<T>> {
+        let (waiting, size) = match reason {
+            CloseReason::LastAttempt => (&self.alone, 1),
+            _ => (&self.open, self.batch_size),
+        };
+        waiting.iter().take(size)
+    }
+
     /// Takes the batch that [`step`](Self::step) said to run.
     pub(crate) fn take(&mut self, reason: CloseReason) -> impl Iterator<Item = Item<T>> {
+        let size = self.next_batch(reason).count();
         if reason == CloseReason::LastAttempt {
-            return self.alone.drain(..self.alone.len().min(1));
+            return self.alone.drain(..size);
         }
-        let size = self.batch_size.min(self.open.len());
         let left = self.open.iter().skip(size);
         self.oldest = left.map(|item| item.meta.enqueued).min();
         self.open.drain(..size)

@@ -6,8 +6,9 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::time::{Instant, timeout_at};
 
-use crate::batch::Books;
+use crate::batch::{Books, Started};
 use crate::former::{Former, Item};
+use crate::meta::CloseReason;
 use crate::observer::NotRun;
 use crate::policy::BatchPolicy;
 use crate::status::Counts;
@@ -110,6 +111,22 @@ impl<'a, Req, Resp, C: Consumer<Req, Resp>> Held<'a, Req, Resp, C> {
             self.opened = None;
         }
         gone
+    }
+
+    /// Closes a batch on which a handler starts `now`. The transport is told before anything else,
+    /// so that of no request that runs its caller is told that it had not been started; those that
+    /// ended just before do not run.
+    pub(crate) fn start_batch(
+        &mut self,
+        books: &mut Books<'_, C::Ticket>,
+        reason: CloseReason,
+        now: Instant,
+    ) -> Started<Req, C::Ticket> {
+        let consumer = self.consumer;
+        let tickets = self.former.next_batch(reason).map(|item| &item.value.1);
+        consumer.start(tickets, now);
+        let is_abandoned = |ticket: &_| consumer.is_abandoned(ticket);
+        books.open(reason, self.former.take(reason), is_abandoned, now)
     }
 
     /// Gives back what waits, if the transport takes it in time.

@@ -65,7 +65,7 @@ impl<H> Renewable<H> {
         self.handler.is_some()
     }
 
-    /// Runs one batch. A handler that has panicked is let go, if another can be made.
+    /// Runs one batch.
     async fn run<Req, Resp>(&mut self, batch: Vec<Req>, context: &BatchContext) -> Outcome<Resp>
     where
         Req: Send,
@@ -80,12 +80,17 @@ impl<H> Renewable<H> {
         match run.catch_unwind().await {
             Ok(outcome) => outcome,
             Err(panic) => {
-                // Before another is made: there may be room for one, in a device or for a lock.
-                if self.make.is_some() {
-                    let_go(self.handler.take());
-                }
+                self.has_panicked();
                 Outcome::failed(panicked(&*panic))
             }
+        }
+    }
+
+    /// Lets the handler go, if another can be made.
+    fn has_panicked(&mut self) {
+        // Before that: there may be room for one, in a device or for a lock.
+        if self.make.is_some() {
+            let_go(self.handler.take());
         }
     }
 
@@ -231,16 +236,19 @@ impl<Req: Send + 'static, Resp: Send + 'static> Worker<Req, Resp> {
             let Some(job) = jobs.recv().await else {
                 return;
             };
-            let outcome = {
-                let run = handler.run(job.batch, &job.context);
-                let run = std::pin::pin!(run.instrument(job.span));
-                // `unwanted` ends with an error when its other half is dropped: both mean it. Asked
-                // first: what was given up on its way here does not start.
-                match select(job.unwanted, run).await {
-                    Either::Left(_) => Outcome::failed(instance_gone()),
-                    Either::Right((outcome, _)) => outcome,
-                }
+            let run = handler.run(job.batch, &job.context);
+            let run = Box::pin(run.instrument(job.span));
+            // `unwanted` ends with an error when its other half is dropped: both mean it. Asked
+            // first: what was given up on its way here does not start.
+            let (outcome, left) = match select(job.unwanted, run).await {
+                // It may panic over what it held.
+                Either::Left((_, run)) => (Outcome::failed(instance_gone()), catch(|| drop(run))),
+                Either::Right((outcome, _)) => (outcome, Ok(())),
             };
+            if let Err(error) = left {
+                tracing::error!("dropping a run that was given up failed: {error}");
+                handler.has_panicked();
+            }
             making = answer(job.answer, outcome, handler.is_made());
         }
     }

@@ -164,11 +164,8 @@ impl<Req, Resp> BatchProcessor<Req, Resp> {
         Ok(DrainReport {
             answered: counts.answered() - before,
             released: counts.released.get(),
-            abandoned: if ended {
-                counts.given_up.get()
-            } else {
-                counts.running.get()
-            },
+            // What runs is given up later, or was while the processor was leaving.
+            abandoned: counts.given_up.get() + counts.running.get(),
             ended,
         })
     }
@@ -244,8 +241,8 @@ impl<Req, Resp> BatchProcessor<Req, Resp> {
     /// What cannot change: `instances`, and the handler with what goes with it, that is
     /// [`on_batch_error`](BatchPolicy::on_batch_error) and [`warm_up`](BatchPolicy::warm_up), of which
     /// this says nothing. A `run_timeout` can be changed or removed (`policy.run_timeout = None`)
-    /// where there was one, or more than one instance, at the start, and under `spawn_blocking`;
-    /// elsewhere the handler runs on the processor's own task, where its time cannot be kept.
+    /// where there was one at the start, where there was more than one instance (but for
+    /// [`spawn_handler`](Self::spawn_handler), which has one), and under `spawn_blocking`; elsewhere the handler runs on the processor's own task, where its time cannot be kept.
     ///
     /// # Errors
     ///

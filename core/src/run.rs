@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, timeout_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until, timeout_at};
 use tracing::{Instrument as _, Span};
 
 use crate::backoff::Backoff;
@@ -107,7 +107,7 @@ where
 
     let mut buffer = Vec::new();
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-    let mut pause = None;
+    let mut not_before = None;
     let mut source_open = true;
     let mut order = Order::Serve;
     let mut stop_at = None;
@@ -178,7 +178,11 @@ where
                 let policy = control.policy();
                 held.reconfigure(&policy);
                 run_policy.run_timeout = policy.run_timeout;
-                load_ticks = policy.observer.is_some().then(self::load_ticks);
+                // Those that it had go on.
+                load_ticks = policy
+                    .observer
+                    .is_some()
+                    .then(|| load_ticks.take().unwrap_or_else(self::load_ticks));
                 books.set_observer(policy.observer);
                 // What is being read was asked for by the old size.
                 reads.clear();
@@ -188,7 +192,12 @@ where
 
             let room = held.former.room();
             if source_open && started && room > 0 && reads.is_empty() && may_start && !has_read {
-                reads.insert(read(consumer, std::mem::take(&mut buffer), room, pause));
+                reads.insert(read(
+                    consumer,
+                    std::mem::take(&mut buffer),
+                    room,
+                    not_before,
+                ));
             }
             if !has_read && let Poll::Ready(read) = reads.poll_next(cx) {
                 let Read { mut found, result } = read;
@@ -204,12 +213,12 @@ where
                 match result {
                     Ok(more) => {
                         backoff.reset();
-                        pause = None;
+                        not_before = None;
                         source_open = more;
                     }
                     Err(error) if error.is_retryable() => {
                         let next = backoff.next_pause();
-                        pause = Some(next);
+                        not_before = Some(Instant::now() + next);
                         tracing::warn!("reading failed, trying again in {next:?}: {error}");
                     }
                     Err(error) => {
@@ -279,21 +288,29 @@ where
                 return Poll::Pending;
             }
 
-            let gone = held.remove_gone(now);
+            let mut gone = held.remove_gone(now);
+            if gone.is_empty()
+                && let Some(instance) = idle.pop()
+            {
+                turns.starting();
+                let batch;
+                (batch, gone) = held.start_batch(&mut books, reason, now);
+                let gathered = held.gathered(now);
+                if let Some(batch) = batch {
+                    books.started(&batch, held.former.batch_size(), gathered);
+                    held.tell_load(&mut books, now);
+                    // It was asked for what was missing of this batch; and while a handler holds the
+                    // task, no request must be meant for it.
+                    reads.clear();
+                    running.insert(attend(instance, run_policy, Some(batch)));
+                } else {
+                    idle.push(instance);
+                }
+            }
             if !gone.is_empty() {
                 let answers = books.give_up(gone);
                 held.tell_load(&mut books, now);
                 replies.insert(reply(consumer, None, answers, None, Span::none()));
-            } else if let Some(instance) = idle.pop() {
-                turns.starting();
-                let batch = books.open(reason, held.former.take(reason), now);
-                books.started(&batch, held.former.batch_size(), held.gathered(now));
-                held.tell_load(&mut books, now);
-                consumer.start(batch.tickets.iter(), now);
-                // It was asked for what was missing of this batch; and while a handler holds the task,
-                // no request must be meant for it.
-                reads.clear();
-                running.insert(attend(instance, run_policy, Some(batch)));
             }
             held.note_waiting();
         }
@@ -325,10 +342,10 @@ async fn read<Req, Resp, C: Consumer<Req, Resp>>(
     consumer: &C,
     mut found: Vec<Delivery<Req, C::Ticket>>,
     max: usize,
-    pause: Option<Duration>,
+    not_before: Option<Instant>,
 ) -> Read<Req, C::Ticket> {
-    if let Some(pause) = pause {
-        sleep(pause).await;
+    if let Some(not_before) = not_before {
+        sleep_until(not_before).await;
     }
     let result = consumer.recv(&mut found, max, READ_WAIT).await;
     Read { found, result }

@@ -78,7 +78,9 @@
 //! | `lost` | the caller | because nobody was left to answer, the connection failed, or the request had vanished |
 //!
 //! So a request counts once, wherever its caller is, but for one that ran all the same after its
-//! caller had been told of its deadline or had gone: that is `ok`, say, as well. What a Python
+//! caller had been told of its deadline or had gone: that is `ok`, say, as well. So are those of a
+//! dropped `send_many` that had been answered, and what a handler fails with an error of a kind that
+//! the caller counts counts at both. What a Python
 //! processor answers is counted nowhere. What a processor takes out because its deadline has passed
 //! or its caller is gone is its caller's to count; where that is a program in Python,
 //! [`count_skipped`](MetricsConfig::count_skipped) makes it the processor's.

@@ -123,7 +123,8 @@ pub trait Consumer<Req, Resp>: Send + Sync + 'static {
     ) -> impl Future<Output = Result<bool>> + Send;
 
     /// Whether it is known that the caller no longer waits: it is gone, or was told of its
-    /// timeout. Asked for each request just before a batch is handed over; must be cheap.
+    /// timeout. Asked for each request just before a batch is handed over, and again after its
+    /// [`start`](Self::start): what ended before that must say so then. Must be cheap.
     ///
     /// The default, for a transport that cannot know, is `false`.
     fn is_abandoned(&self, _ticket: &Self::Ticket) -> bool {
@@ -140,8 +141,9 @@ pub trait Consumer<Req, Resp>: Send + Sync + 'static {
     }
 
     /// Says that a handler starts on these requests now, `at` this instant, so that a later timeout
-    /// can tell the caller that its request had been started. The default ignores it: a transport
-    /// that does must tell so of every request that a processor has, since it may have been.
+    /// can tell the caller that its request had been started. What was abandoned before does not run.
+    /// The default ignores it: a transport that does must tell so of every request that a processor
+    /// has, since it may have been.
     fn start<'a>(&self, _tickets: impl Iterator<Item = &'a Self::Ticket>, _at: Instant) {}
 
     /// Says that nothing will be received any more, though what was still has to end: the processor

@@ -84,8 +84,8 @@ async fn what_cannot_change_is_refused_and_nothing_changed() {
     assert_refused(
         &processor,
         policy.clone().run_timeout(LIMIT),
-        "run_timeout is 1s, allowed is none: a processor of one instance that starts without a \
-         limit runs its handler where the time cannot be kept",
+        "run_timeout is 1s, allowed is none: this processor started without a limit, \
+         and runs its one handler where the time cannot be kept",
     );
 
     processor.drain(LIMIT).await.expect("drained");

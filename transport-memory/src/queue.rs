@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 
 use slab::Slab;
@@ -24,6 +25,9 @@ pub(crate) struct Queue<Req, Resp> {
     gone: usize,
     /// Those that processors have.
     delivered: Slab<Delivered<Resp>>,
+    /// How many of `delivered` nobody waits for any more. Written here alone, and read without the
+    /// lock.
+    gone_delivered: Arc<AtomicUsize>,
     /// `None` when sends wait instead of being refused.
     admission: Option<Admission>,
     consumers: usize,
@@ -61,17 +65,19 @@ pub(crate) type Dropped<Req, Resp> = (Left<Resp>, VecDeque<Queued<Req, Resp>>);
 /// Requests whose deadline has passed.
 pub(crate) struct Expired<Req, Resp> {
     pub(crate) queued: Vec<Queued<Req, Resp>>,
-    pub(crate) delivered: Vec<(Arc<Slot<Resp>>, Error)>,
+    /// The calls of those that a processor has, which have ended: to be woken.
+    pub(crate) delivered: Vec<Waker>,
     /// No processor has ever attached.
     pub(crate) never_served: bool,
 }
 
 impl<Req, Resp> Queue<Req, Resp> {
-    pub(crate) fn new(config: &MemoryConfig) -> Self {
+    pub(crate) fn new(config: &MemoryConfig, gone_delivered: Arc<AtomicUsize>) -> Self {
         Self {
             waiting: VecDeque::new(),
             gone: 0,
             delivered: Slab::new(),
+            gone_delivered,
             admission: (config.on_full != OnFull::Wait)
                 .then(|| Admission::new(config.max_queue.get())),
             consumers: 0,
@@ -84,7 +90,8 @@ impl<Req, Resp> Queue<Req, Resp> {
 
     /// Requests that have not ended.
     fn outstanding(&self) -> usize {
-        self.waiting.len() - self.gone + self.delivered.len()
+        let gone_delivered = self.gone_delivered.load(Ordering::Relaxed);
+        self.waiting.len() - self.gone + self.delivered.len() - gone_delivered
     }
 
     /// Lets a request in, or hands it back and says why not.
@@ -92,7 +99,7 @@ impl<Req, Resp> Queue<Req, Resp> {
         &mut self,
         payload: Req,
         meta: CallMeta,
-        call: &Waker,
+        call: Waker,
     ) -> Result<Entered<Resp>, (Req, Error)> {
         if self.served && self.consumers == 0 {
             let error = Error::new(ErrorKind::Closed, "no processor is attached any more");
@@ -105,7 +112,7 @@ impl<Req, Resp> Queue<Req, Resp> {
             let error = Error::new(ErrorKind::QueueFull { retry_after }, "");
             return Err((payload, error));
         }
-        let slot = Arc::new(Slot::new(meta, call.clone()));
+        let slot = Arc::new(Slot::new(meta, call));
         self.waiting.push_back(Queued {
             payload,
             slot: Arc::clone(&slot),
@@ -174,12 +181,17 @@ impl<Req, Resp> Queue<Req, Resp> {
 
     pub(crate) fn is_abandoned(&self, key: usize) -> bool {
         let delivered = self.delivered.get(key);
-        delivered.is_none_or(|delivered| !delivered.slot.is_waiting())
+        delivered.is_none_or(|delivered| delivered.slot.place() == Place::Gone)
     }
 
     /// Takes out a delivered request.
     pub(crate) fn end(&mut self, key: usize) -> Option<Arc<Slot<Resp>>> {
-        Some(self.delivered.try_remove(key)?.slot)
+        let slot = self.delivered.try_remove(key)?.slot;
+        if slot.place() == Place::Gone {
+            self.gone_delivered.fetch_sub(1, Ordering::Relaxed);
+        }
+        slot.set_place(Place::Gone);
+        Some(slot)
     }
 
     /// Notes for the measure of the drain rate that `count` requests have just ended.
@@ -190,28 +202,36 @@ impl<Req, Resp> Queue<Req, Resp> {
         }
     }
 
-    /// Notes that a call is gone. True if a processor has its request.
-    pub(crate) fn abandon(&mut self, slot: &Slot<Resp>) -> (bool, Dropped<Req, Resp>) {
+    /// Notes that a call is gone.
+    pub(crate) fn abandon(&mut self, slot: &Slot<Resp>) -> Dropped<Req, Resp> {
         let left = slot.abandon();
-        let place = slot.place();
-        if !left.was_waiting || place == Place::Gone {
-            return (false, (left, VecDeque::new()));
+        match slot.place() {
+            Place::Gone => return (left, VecDeque::new()),
+            Place::Delivered => {
+                self.gone_from_delivered(slot);
+                return (left, VecDeque::new());
+            }
+            Place::Queued => {
+                slot.set_place(Place::Gone);
+                self.gone += 1;
+            }
         }
-        slot.set_place(Place::Gone);
-        if place == Place::Delivered {
-            return (true, (left, VecDeque::new()));
-        }
-        self.gone += 1;
         // When those of gone callers have become as many as the others they are dropped.
         if self.gone * 2 <= self.waiting.len() {
-            return (false, (left, VecDeque::new()));
+            return (left, VecDeque::new());
         }
         let (waiting, gone) = mem::take(&mut self.waiting)
             .into_iter()
             .partition(|queued| queued.slot.place() != Place::Gone);
         self.waiting = waiting;
         self.gone = 0;
-        (false, (left, gone))
+        (left, gone)
+    }
+
+    /// Nobody waits any more for a request that a processor has.
+    fn gone_from_delivered(&self, slot: &Slot<Resp>) {
+        slot.set_place(Place::Gone);
+        self.gone_delivered.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Takes out what has expired, and sets the timer on `runtime`, which asks, for the rest.
@@ -246,16 +266,19 @@ impl<Req, Resp> Queue<Req, Resp> {
                 next = Some(next.map_or(deadline, |next| next.min(deadline)));
                 continue;
             }
-            // One that was told before stays until its processor is done with it.
-            if !slot.is_waiting() {
+            // It stays until its processor is done with it.
+            if slot.place() == Place::Gone {
                 continue;
             }
             let until = started.unwrap_or(now);
             let queued = until.saturating_duration_since(slot.meta.enqueued);
             let error = Error::timeout(queued, started.is_some(), "");
-            delivered.push((Arc::clone(slot), error));
+            // While it is known whether it had been started: it does not start any more.
+            delivered.extend(slot.fail_silently(error));
+            self.gone_from_delivered(slot);
         }
-        self.timers.looked(runtime, now, self.outstanding(), next);
+        let looked_at = self.waiting.len() + self.delivered.len();
+        self.timers.looked(runtime, now, looked_at, next);
         Expired {
             queued,
             delivered,

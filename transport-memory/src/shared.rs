@@ -16,9 +16,9 @@ use crate::timer::{self, Arm};
 
 pub(crate) struct Shared<Req, Resp> {
     queue: Mutex<Queue<Req, Resp>>,
-    /// How many delivered requests nobody waits for: mostly none, and then it need not be asked of
-    /// each.
-    gone_delivered: AtomicUsize,
+    /// The queue's count of delivered requests that nobody waits for: mostly none, and then it need
+    /// not be asked of each.
+    gone_delivered: Arc<AtomicUsize>,
 }
 
 impl<Req: Send + 'static, Resp: Send + 'static> Shared<Req, Resp> {
@@ -30,6 +30,7 @@ impl<Req: Send + 'static, Resp: Send + 'static> Shared<Req, Resp> {
         call: &Waker,
     ) -> Result<Arc<Slot<Resp>>> {
         let runtime = timer::current_runtime()?;
+        let call = call.clone();
         let (entered, arm) = {
             let mut queue = self.lock();
             let entered = queue.enter(req, meta, call);
@@ -67,19 +68,18 @@ impl<Req: Send + 'static, Resp: Send + 'static> Shared<Req, Resp> {
         let mut sleepers = Vec::new();
         let arm = {
             let mut queue = self.lock();
-            slots.extend(
-                reqs.into_iter()
-                    .map(|req| match queue.enter(req, meta, Waker::noop()) {
-                        Ok(entered) => {
-                            sleepers.extend(entered.sleeper);
-                            Ok(entered.slot)
-                        }
-                        Err((req, error)) => {
-                            refused.push(req);
-                            Err(error)
-                        }
-                    }),
-            );
+            slots.extend(reqs.into_iter().map(|req| {
+                match queue.enter(req, meta, Waker::noop().clone()) {
+                    Ok(entered) => {
+                        sleepers.extend(entered.sleeper);
+                        Ok(entered.slot)
+                    }
+                    Err((req, error)) => {
+                        refused.push(req);
+                        Err(error)
+                    }
+                }
+            }));
             queue.timers.arm(runtime.id(), meta.deadline)
         };
         drop(refused);
@@ -113,9 +113,10 @@ impl<Req: Send + 'static, Resp: Send + 'static> Shared<Req, Resp> {
 
 impl<Req, Resp> Shared<Req, Resp> {
     pub(crate) fn new(config: &MemoryConfig) -> Self {
+        let gone_delivered = Arc::new(AtomicUsize::new(0));
         Self {
-            queue: Mutex::new(Queue::new(config)),
-            gone_delivered: AtomicUsize::new(0),
+            queue: Mutex::new(Queue::new(config, Arc::clone(&gone_delivered))),
+            gone_delivered,
         }
     }
 
@@ -132,18 +133,11 @@ impl<Req, Resp> Shared<Req, Resp> {
         let mut queue = self.lock();
         let abandoned: Vec<_> = slots.map(|slot| queue.abandon(slot)).collect();
         drop(queue);
-        let delivered = abandoned.iter().filter(|(delivered, _)| *delivered);
-        self.gone_delivered
-            .fetch_add(delivered.count(), Ordering::Relaxed);
+        drop(abandoned);
     }
 
     pub(crate) fn is_abandoned(&self, key: usize) -> bool {
         self.gone_delivered.load(Ordering::Relaxed) > 0 && self.lock().is_abandoned(key)
-    }
-
-    /// Notes that a delivered request, which nobody waited for, is no longer there.
-    pub(crate) fn forget_gone(&self) {
-        self.gone_delivered.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Ends what has expired, if it is time for the timer on `runtime`, which asks. Returns for when
@@ -158,11 +152,7 @@ impl<Req, Resp> Shared<Req, Resp> {
             let expired = queue.expire(runtime, now);
             (expired, queue.timers.armed(runtime))
         };
-        for (slot, error) in expired.delivered {
-            if slot.fail(error) {
-                self.gone_delivered.fetch_add(1, Ordering::Relaxed);
-            }
-        }
+        expired.delivered.into_iter().for_each(Waker::wake);
         let detail = if expired.never_served {
             "no processor has ever attached to its transport"
         } else {

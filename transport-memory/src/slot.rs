@@ -27,8 +27,6 @@ enum State<Resp> {
 
 /// What a call leaves when it goes.
 pub(crate) struct Left<Resp> {
-    /// It had not ended before.
-    pub(crate) was_waiting: bool,
     _state: State<Resp>,
 }
 
@@ -39,7 +37,7 @@ pub(crate) enum Place {
     Queued,
     /// A processor has it.
     Delivered,
-    /// Nobody waits for it any more.
+    /// It has ended, or nobody waits for it any more.
     Gone,
 }
 
@@ -78,39 +76,46 @@ impl<Resp> Slot<Resp> {
         }
     }
 
-    /// Ends the call. False if it had ended before, or nobody waits any more.
-    pub(crate) fn complete(&self, outcome: Result<Resp>, info: Option<ItemInfo>) -> bool {
+    /// Ends the call, if it has not ended before and somebody waits.
+    pub(crate) fn complete(&self, outcome: Result<Resp>, info: Option<ItemInfo>) {
         let done = match info {
             None => State::Done(outcome),
             Some(info) => State::DoneWithInfo(Box::new((outcome, info))),
         };
+        if let Some(call) = self.end(done) {
+            call.wake();
+        }
+    }
+
+    /// Ends the call with an error.
+    pub(crate) fn fail(&self, error: Error) {
+        self.complete(Err(error), None);
+    }
+
+    /// Ends the call with an error; returns whom to wake when no lock is held.
+    pub(crate) fn fail_silently(&self, error: Error) -> Option<Waker> {
+        self.end(State::Done(Err(error)))
+    }
+
+    fn end(&self, done: State<Resp>) -> Option<Waker> {
         let mut state = self.lock();
         if !matches!(*state, State::Waiting(_)) {
-            return false;
+            return None;
         }
         let before = mem::replace(&mut *state, done);
         drop(state);
-        if let State::Waiting(call) = before {
-            call.wake();
+        match before {
+            State::Waiting(call) => Some(call),
+            _ => None,
         }
-        true
-    }
-
-    /// Ends the call with an error. False if nobody waits any more.
-    pub(crate) fn fail(&self, error: Error) -> bool {
-        self.complete(Err(error), None)
     }
 
     /// The call is gone. What it leaves is handed out, to be dropped where no lock is held: the
     /// response may be in it.
     pub(crate) fn abandon(&self) -> Left<Resp> {
         let mut state = self.lock();
-        let was_waiting = matches!(*state, State::Waiting(_));
         let state = mem::replace(&mut *state, State::Over);
-        Left {
-            was_waiting,
-            _state: state,
-        }
+        Left { _state: state }
     }
 
     pub(crate) fn is_waiting(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::ready;
+use std::iter;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::task::Waker;
@@ -74,9 +75,10 @@ impl<Req, Resp> MemoryTicket<Req, Resp> {
 impl<Req, Resp> MemoryConsumer<Req, Resp> {
     /// Puts deliveries back, the first one first.
     fn put_back(&self, deliveries: Vec<Delivery<Req, MemoryTicket<Req, Resp>>>) {
+        let count = deliveries.len();
         let mut failed = Vec::new();
         let mut gone = Vec::new();
-        let other = {
+        let others: Vec<_> = {
             let mut queue = self.0.lock();
             for delivery in deliveries.into_iter().rev() {
                 match delivery.payload {
@@ -90,10 +92,10 @@ impl<Req, Resp> MemoryConsumer<Req, Resp> {
                     }
                 }
             }
-            queue.next_sleeper()
+            // Whoever is woken may be held up by its handler: each request wakes another.
+            iter::from_fn(|| queue.next_sleeper()).take(count).collect()
         };
-        gone.iter().for_each(|_| self.0.forget_gone());
-        other.into_iter().for_each(Waker::wake);
+        others.into_iter().for_each(Waker::wake);
         drop(gone);
         if !failed.is_empty() {
             self.end(None, failed);
@@ -131,9 +133,7 @@ impl<Req, Resp> MemoryConsumer<Req, Resp> {
                 }
                 _ => None,
             };
-            if !slot.complete(outcome, info) {
-                self.0.forget_gone();
-            }
+            slot.complete(outcome, info);
         }
     }
 }
@@ -214,9 +214,7 @@ impl<Req, Resp> Drop for MemoryTicket<Req, Resp> {
             ErrorKind::Closed
         };
         let error = Error::new(kind, "its processor went away before it had answered");
-        if !slot.fail(error) {
-            shared.forget_gone();
-        }
+        slot.fail(error);
     }
 }
 
