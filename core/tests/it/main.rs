@@ -8,6 +8,8 @@ mod flushes;
 mod metrics;
 #[cfg(feature = "metrics")]
 mod names;
+mod reconfigure;
+mod starts;
 mod status;
 #[cfg(feature = "tower")]
 mod tower;
