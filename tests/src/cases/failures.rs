@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::fmt;
+use std::future::pending;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,7 +14,8 @@ use tokio::time::Instant;
 use crate::case::{Case, case};
 use crate::payload::{Request, Response};
 use crate::stage::{
-    Processor, Stage, answer_all, assert_all_answered, error_of, when_full, when_idle,
+    Processor, Stage, answer_all, assert_all_answered, assert_answered, error_of, when_full,
+    when_idle,
 };
 
 pub(crate) const CASES: &[Case] = &[
@@ -26,6 +28,10 @@ pub(crate) const CASES: &[Case] = &[
     case!(G6, an_error_keeps_its_source).needs(|has| has.keeps_error_source),
     case!(G6, an_error_for_an_item_reaches_its_caller_alone),
     case!(G6, a_handler_that_runs_too_long_is_given_up),
+    case!(
+        G6,
+        a_run_that_panics_as_it_is_given_up_costs_its_handler_alone
+    ),
     case!(G6, a_failing_batch_leaves_the_one_beside_it_alone),
 ];
 
@@ -195,6 +201,30 @@ async fn a_handler_that_runs_too_long_is_given_up(stage: Stage) {
     controls.next().await.answer();
     assert_all_answered(sendings, 3..6).await;
     drop(stuck);
+}
+
+/// What a run holds may panic as it is dropped.
+async fn a_run_that_panics_as_it_is_given_up_costs_its_handler_alone(stage: Stage) {
+    struct Held;
+    impl Drop for Held {
+        fn drop(&mut self) {
+            panic_quietly();
+        }
+    }
+    const LIMIT: Duration = Duration::from_secs(1);
+    let policy = when_idle(1).run_timeout(LIMIT);
+    let _processor =
+        BatchProcessor::spawn(stage.source.clone(), policy, |batch: Vec<Request>| async {
+            if batch.iter().any(|request| request.id == 0) {
+                let _held = Held;
+                pending::<()>().await;
+            }
+            answer_all(batch)
+        });
+    let error = error_of(stage.send(0)).await;
+    let kind = ErrorKind::HandlerTimeout { run_timeout: LIMIT };
+    assert_eq!(error.kind(), kind);
+    assert_answered(stage.send(1), 1).await;
 }
 
 /// Two batches run in one processor; one fails, the other does not notice.

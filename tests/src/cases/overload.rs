@@ -10,7 +10,8 @@ use tokio::time::{Instant, sleep};
 use crate::case::{Case, case};
 use crate::payload::{Request, Response};
 use crate::stage::{
-    Processor, Stage, answer_all, assert_all_answered, assert_answered, error_of, send, when_idle,
+    Processor, Stage, answer_all, assert_all_answered, assert_answered, error_of, send, until,
+    when_full, when_idle,
 };
 
 pub(crate) const CASES: &[Case] = &[
@@ -22,6 +23,9 @@ pub(crate) const CASES: &[Case] = &[
         .max_queue(3),
     case!(G7, after_an_answer_there_is_room_again)
         .needs(|has| has.bounded_queue)
+        .max_queue(3),
+    case!(G7, who_was_told_of_the_deadline_leaves_room)
+        .needs(|has| has.bounded_queue && has.paused_clock)
         .max_queue(3),
     case!(G7, of_many_requests_those_beyond_the_limit_are_refused)
         .needs(|has| has.bounded_queue)
@@ -88,6 +92,26 @@ async fn after_an_answer_there_is_room_again(stage: Stage) {
     assert_all_answered(sendings, 0..3).await;
     sleep(pause).await;
     assert_answered(stage.send(3), 3).await;
+}
+
+/// Also while a processor has the requests, for a batch that is not full yet.
+async fn who_was_told_of_the_deadline_leaves_room(stage: Stage) {
+    let window = Duration::from_secs(5);
+    let processor = stage.answering(when_full(4).batch_time(window));
+    let batcher = stage.batcher.clone().timeout(Duration::from_secs(1));
+    let sendings = (0..3).map(|id| send(&batcher, id)).collect::<Vec<_>>();
+    until(|| processor.status().waiting == 3).await;
+    for sending in sendings {
+        let kind = error_of(sending).await.kind();
+        assert!(matches!(kind, ErrorKind::Timeout { started: false, .. }));
+    }
+    assert_eq!(processor.status().waiting, 3);
+    let sendings = stage.send_each(3..6);
+    stage.clock.settle().await;
+    let refused = stage.batcher.send(Request::new(6)).await;
+    retry_after(&refused.expect_err("no room"));
+    // Its window is over.
+    assert_all_answered(sendings, 3..6).await;
 }
 
 /// Each item is let in or refused for itself.

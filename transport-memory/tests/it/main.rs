@@ -2,6 +2,7 @@
 //! What all transports promise is tested by the conformance suite.
 
 mod drops;
+mod starts;
 mod turns;
 
 use std::num::NonZeroUsize;
@@ -362,4 +363,33 @@ fn a_call_with_a_request_of_32_bytes_takes_no_memory_of_its_own() {
     let call = transport.call([0; 4], CallMeta::new(SECOND));
     let room = size_of::<CallMeta>() + 48;
     assert!(size_of_val(&call) <= room, "{}", size_of_val(&call));
+}
+
+/// The one that was woken first may be held up by its handler.
+#[tokio::test]
+async fn what_is_given_back_wakes_a_processor_for_each_request() {
+    let transport = MemoryTransport::<u8, u8>::default();
+    let batcher = Batcher::new(transport.clone());
+    let [holder, held_up, idle] = [(); 3].map(|()| transport.attach());
+    let sending = tokio::spawn(async move { batcher.send_many(vec![1, 2]).await });
+    let mut deliveries = Vec::new();
+    while deliveries.len() < 2 {
+        within(holder.recv(&mut deliveries, 2, SECOND))
+            .await
+            .unwrap();
+    }
+
+    let mut nothing = Vec::new();
+    let mut woken_and_not_polled = Box::pin(held_up.recv(&mut nothing, 1, SECOND));
+    assert!(poll_once(woken_and_not_polled.as_mut()).is_pending());
+    let reading = tokio::spawn(async move {
+        let mut found = Vec::new();
+        idle.recv(&mut found, 1, SECOND).await.unwrap();
+        found.len()
+    });
+    // It sleeps by then: there is one thread.
+    tokio::task::yield_now().await;
+    within(holder.release(deliveries)).await.unwrap();
+    assert_eq!(within(reading).await.unwrap(), 1);
+    sending.abort();
 }
