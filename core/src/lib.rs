@@ -84,12 +84,13 @@
 //! **One outcome, in time.** Every send ends in one response or one [`Error`], by its timeout
 //! (100 s unless it says otherwise) or at most 100 ms later. The deadline is enforced by the
 //! transport, not by the processor, so it holds while the request is queued, while an async or a
-//! blocking handler is busy with it, and when nobody ever processes. [`ErrorKind::Timeout`] says
-//! whether a handler had started.
+//! blocking handler is busy with it, and when nobody ever processes; not while closures that never
+//! await hold all threads of the caller's runtime. [`ErrorKind::Timeout`] says whether a handler had
+//! started.
 //!
 //! **Its own outcome.** A panic, a wrong number of outputs, a batch that fails or runs too long is
 //! an error for the callers of that batch alone; an item's own error is that item's alone. The
-//! processor goes on. Errors keep the handler's text, and in process the handler's own error as
+//! processor goes on. (A program built with `panic = "abort"` ends at a panic instead.) Errors keep the handler's text, and in process the handler's own error as
 //! their [`source`](std::error::Error::source). Nothing asks a type of yours to be `Clone`.
 //!
 //! **Isolation, where you ask for it.** With [`BatchPolicy::on_batch_error`] a batch that fails as a
@@ -100,8 +101,8 @@
 //! which request failed, `Vec<Result<Resp, E>>` costs nothing.
 //!
 //! **At least once.** A request runs once, or, after its processor died or lost its lease, again:
-//! [`BatchContext::attempt`] tells a handler whose effects are not idempotent. (Isolation runs it
-//! again too, on the same attempt.) One that was delivered as often as the transport permits without
+//! [`BatchContext::attempt`] tells a [`Handler`] whose effects are not idempotent; closures are not
+//! told. (Isolation runs it again too, on the same attempt.) One that was delivered as often as the transport permits without
 //! an answer is given up, with [`ErrorKind::Undeliverable`].
 //!
 //! **Overload is refused.** A transport whose queue is bounded lets no more in than it may hold: the
@@ -119,7 +120,8 @@
 //! futures of [`BatchProcessor::ready`], [`ended`](BatchProcessor::ended) and
 //! [`drain`](BatchProcessor::drain) can be dropped at any time; a drain goes on all the same.
 //! Dropping a [`BatchProcessor`] stops it, dropping a [`ProcessorTask`] kills it: either way what
-//! waited goes to other processors, and what ran ends in an error for its callers.
+//! waited goes to other processors, and what ran ends in an error for its callers in process, and is
+//! run again by others over Redis.
 //!
 //! **The end.** When the last processor goes, callers on a transport that can know it get
 //! [`ErrorKind::Closed`] at once. When the last handle of an in-process transport goes (a batcher

@@ -85,8 +85,8 @@ pub struct BatchProcessor<Req, Resp> {
 ///
 /// # Cancellation
 ///
-/// Dropping it is the sudden death of the processor: what waits goes back to its transport, the
-/// callers of what runs get an error.
+/// Dropping it is the sudden death of the processor: what waits goes back to its transport; the
+/// callers of what runs get an error in process, and over Redis others run it again.
 #[must_use = "a processor does nothing until its task is polled"]
 pub struct ProcessorTask(pub(crate) Pin<Box<dyn Future<Output = ()> + Send>>);
 
@@ -99,8 +99,9 @@ pub struct DrainReport {
     /// Requests that were read and not started, and given back: for other processors, if there are
     /// any.
     pub released: usize,
-    /// Requests that were running at the deadline and were given up; their callers were told, with
-    /// [`Lost`](ErrorKind::Lost) or [`Closed`](ErrorKind::Closed), where the transport can.
+    /// Requests that were running at the deadline and were given up. In process their callers were
+    /// told, with [`Lost`](ErrorKind::Lost) or [`Closed`](ErrorKind::Closed); over Redis others run
+    /// them again, as a further delivery.
     pub abandoned: usize,
     /// Whether the processor had left when the drain returned. False when its handler holds its
     /// thread, or its transport did not answer in time; it leaves as soon as it can.
@@ -120,7 +121,8 @@ impl<Req, Resp> BatchProcessor<Req, Resp> {
     ///
     /// It takes no more requests. What it has read runs, as far as time allows; what could not be
     /// started is given back, and other processors have it at once; what still runs at the
-    /// deadline is given up, and its callers get an error. Requests that no processor is left for
+    /// deadline is given up: in process its callers get an error, over Redis others run it again, and
+    /// that it was here counts as a delivery. So give it more time than a batch takes. Requests that no processor is left for
     /// end with [`Closed`](ErrorKind::Closed) on a transport that can know it, so stop sending
     /// before draining the last processor.
     ///

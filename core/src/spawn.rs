@@ -1,6 +1,7 @@
 //! The ways to start a processor.
 
 use std::marker::PhantomData;
+use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -200,8 +201,8 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
         })
     }
 
-    /// Starts a processor with one handler that has state. It runs one batch at a time, whatever
-    /// `policy.instances` says; after a panic it is used again as it is.
+    /// Starts a processor with one handler that has state. It runs one batch at a time: its policy has
+    /// one instance, whatever `policy.instances` says. After a panic it is used again as it is.
     ///
     /// # Panics
     ///
@@ -230,7 +231,8 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
         S: Source<Req, Resp>,
         H: Handler<Req, Resp>,
     {
-        let policy = policy.into();
+        let mut policy = policy.into();
+        policy.batch.instances = NonZeroUsize::MIN;
         if policy.batch.run_timeout.is_some() {
             Self::start(source, policy, || vec![Remote::fixed_task(handler)])
         } else {

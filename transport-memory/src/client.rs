@@ -35,7 +35,9 @@ use crate::slot::Slot;
 /// millisecond or two while fewer than a thousand requests wait, later by 50 ms at most. It is a
 /// task on the runtime of the callers (one on each, if there are several), so a call has to be made
 /// within a tokio runtime that keeps time; it is refused with
-/// [`Config`](dynamic_batcher::ErrorKind::Config) elsewhere.
+/// [`Config`](dynamic_batcher::ErrorKind::Config) elsewhere. (A runtime without time is found by a panic
+/// of tokio's, which is caught: the program's panic hook sees it, and one built with `panic = "abort"`
+/// ends.)
 ///
 /// # Ordering
 ///

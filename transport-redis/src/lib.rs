@@ -38,8 +38,9 @@
 //! # Leases, and requests that are given up
 //!
 //! What a processor has read is leased to it for [`lease`](RedisConfig#structfield.lease) (30 s), which
-//! it renews for as long as it lives. When a lease runs out others take the requests over, which
-//! counts as one more delivery; a connection that was lost does not. Before the last of
+//! it renews for as long as it lives. When a lease runs out, or a processor is stopped with requests
+//! running, others take those over, which counts as one more delivery; a connection that was lost does
+//! not. Before the last of
 //! [`max_deliveries`](RedisConfig#structfield.max_deliveries) (3) a request is taken by a processor that
 //! holds nothing else, and runs alone. After the last one it goes to the [dead letters](DeadLetters)
 //! and its caller gets [`Undeliverable`](dynamic_batcher::ErrorKind::Undeliverable). What cannot be
@@ -70,7 +71,9 @@
 //! # Draining
 //!
 //! A processor that drains reads nothing new, answers what runs, and gives back what it has read and
-//! not started, which does not count as a delivery. A notice tells the others, who take it at once.
+//! not started, which does not count as a delivery. What still runs at the deadline goes to others too
+//! and counts as one, as it does when a processor is stopped: give a drain more time than a batch takes.
+//! A notice tells the others, who take it at once.
 //! Then it waits, at most until the deadline, until Python callers have taken their answers, and
 //! removes its consumer.
 //!

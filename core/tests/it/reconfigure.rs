@@ -1,13 +1,14 @@
 //! What goes on by the old time when a processor's policy changes.
 
 use std::future::pending;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dynamic_batcher::{
-    Answer, BatchInfo, BatchPolicy, BatchProcessor, Consumer, Delivery, Error, ErrorKind, Load,
-    Observer, Result, Source, WhenIdle,
+    Answer, BatchContext, BatchInfo, BatchPolicy, BatchProcessor, Consumer, Delivery, Error,
+    ErrorKind, Handler, Load, Observer, Outcome, Result, Source, WhenIdle,
 };
 use dynamic_batcher_memory::MemoryTransport;
 use tokio::time::sleep;
@@ -62,6 +63,27 @@ async fn the_pause_after_a_failed_read_goes_on() {
     change_for_a_minute(&processor).await;
     // The longest pause is a second.
     assert!(reads.load(Ordering::Relaxed) > 60, "{reads:?}");
+}
+
+/// A handler with state.
+struct Sums(u8);
+
+impl Handler<u8, u8> for Sums {
+    async fn run(&mut self, batch: Vec<u8>, _: &BatchContext) -> Outcome<u8> {
+        self.0 = batch
+            .iter()
+            .fold(self.0, |sum, number| sum.wrapping_add(*number));
+        vec![self.0; batch.len()].into()
+    }
+}
+
+#[tokio::test]
+async fn the_policy_of_one_handler_has_one_instance() {
+    let policy = BatchPolicy::default().instances(NonZeroUsize::MIN.saturating_add(2));
+    let processor = BatchProcessor::spawn_handler(MemoryTransport::default(), policy, Sums(0));
+    let in_force = processor.policy();
+    assert_eq!(in_force.instances, NonZeroUsize::MIN);
+    processor.reconfigure(in_force).expect("nothing differs");
 }
 
 #[derive(Clone, Default)]
