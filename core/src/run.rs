@@ -11,17 +11,17 @@ use std::time::Duration;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until, timeout_at};
 use tracing::{Instrument as _, Span};
 
+use crate::attend::{Attended, attend};
 use crate::backoff::Backoff;
-use crate::batch::{Books, OpenBatch, RunBatch};
+use crate::batch::Books;
 use crate::control::{Control, Order, Phase};
 use crate::error::{Error, ErrorKind, Result};
 use crate::former::Step;
 use crate::held::Held;
 use crate::instance::Instance;
-use crate::isolate;
 use crate::meta::{BatchInfo, CloseReason};
 use crate::observer::{NotRun, Observer};
-use crate::policy::{ProcessorPolicy, RunPolicy};
+use crate::policy::ProcessorPolicy;
 use crate::slots::Slots;
 use crate::trace;
 use crate::transport::{Answer, Consumer, Delivery};
@@ -372,54 +372,4 @@ fn load_ticks() -> Interval {
     let mut ticks = interval_at(Instant::now() + LOAD_EVERY, LOAD_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
-}
-
-/// An instance that can take the next batch, or cannot yet.
-struct Attended<I, Resp, T> {
-    instance: I,
-    /// What it has run, and the span of that.
-    batch: Option<(RunBatch<Resp, T>, Span)>,
-    /// The instance has to recover first: the batch was given up while it ran, or the handler has
-    /// panicked. Its callers do not wait for that.
-    recovers: bool,
-}
-
-/// Runs a batch on an instance; without one, waits until the instance can run any.
-async fn attend<Req, Resp, I, T>(
-    mut instance: I,
-    policy: RunPolicy<Req>,
-    batch: Option<OpenBatch<Req, T>>,
-) -> Attended<I, Resp, T>
-where
-    I: Instance<Req, Resp>,
-{
-    let Some(OpenBatch {
-        requests,
-        tickets,
-        context,
-        reason,
-        span,
-    }) = batch
-    else {
-        instance.recover().await;
-        return Attended {
-            instance,
-            batch: None,
-            recovers: false,
-        };
-    };
-    let ran = isolate::run(&mut instance, policy, requests, &context, &span).await;
-    let recovers = ran.cut_short || !instance.is_usable();
-    let batch = RunBatch {
-        tickets,
-        took: context.started().elapsed(),
-        context,
-        reason,
-        ran,
-    };
-    Attended {
-        recovers,
-        instance,
-        batch: Some((batch, span)),
-    }
 }
