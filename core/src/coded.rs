@@ -69,11 +69,11 @@ where
     Resp: Send,
 {
     async fn call(&self, req: Req, meta: CallMeta) -> Result<Reply<Resp>> {
-        let body = encode(&*self.codec, &req)?;
+        let body = encode(REQUEST, &*self.codec, &req)?;
         // The request lives on as bytes alone.
         drop(req);
         let reply = self.inner.call(body, meta).await?;
-        reply.try_map(|bytes| decode(&*self.codec, &bytes))
+        reply.try_map(|bytes| decode(RESPONSE, &*self.codec, &bytes))
     }
 
     async fn call_many(&self, reqs: Vec<Req>, meta: CallMeta) -> Vec<Result<Reply<Resp>>> {
@@ -81,13 +81,13 @@ where
         // What does not encode keeps its place, and the rest goes on without it.
         let encoded: Vec<Result<()>> = reqs
             .into_iter()
-            .map(|req| encode(&*self.codec, &req).map(|body| bodies.push(body)))
+            .map(|req| encode(REQUEST, &*self.codec, &req).map(|body| bodies.push(body)))
             .collect();
         let mut replies = self.inner.call_many(bodies, meta).await.into_iter();
         let outcomes = encoded.into_iter().map(|encoded| {
             encoded?;
             let reply = replies.next().unwrap_or_else(|| Err(missing_reply()))?;
-            reply.try_map(|bytes| decode(&*self.codec, &bytes))
+            reply.try_map(|bytes| decode(RESPONSE, &*self.codec, &bytes))
         });
         outcomes.collect()
     }
@@ -136,7 +136,7 @@ where
         let open = self.inner.recv(&mut raw, max, wait).await?;
         into.extend(raw.into_iter().map(|delivery| {
             let (payload, body) = match delivery.payload {
-                Ok(body) => (decode(&*self.codec, &body), body),
+                Ok(body) => (decode(REQUEST, &*self.codec, &body), body),
                 Err(error) => (Err(error), Vec::new()),
             };
             let ticket = CodedTicket {
@@ -172,7 +172,7 @@ where
         let answers = answers.into_iter().map(|answer| {
             let outcome = answer
                 .outcome
-                .and_then(|response| encode(&*self.codec, &response));
+                .and_then(|response| encode(RESPONSE, &*self.codec, &response));
             Answer::new(answer.ticket.inner, outcome, answer.queued)
         });
         self.inner.reply(batch, answers.collect()).await
@@ -192,15 +192,20 @@ where
     }
 }
 
-fn encode<T, C: Encode<T>>(codec: &C, value: &T) -> Result<Vec<u8>> {
+/// Which half a value is: the reader of an error may have either wrong.
+const REQUEST: &str = "the request";
+const RESPONSE: &str = "the response";
+
+fn encode<T, C: Encode<T>>(half: &str, codec: &C, value: &T) -> Result<Vec<u8>> {
     // Most values fit: grown from nothing, it would move several times.
     let mut bytes = Vec::with_capacity(128);
-    guarded(ErrorKind::Encode, || codec.encode(value, &mut bytes))?;
+    guarded(ErrorKind::Encode, || codec.encode(value, &mut bytes))
+        .map_err(|error| error.within(half))?;
     Ok(bytes)
 }
 
-fn decode<T, C: Decode<T>>(codec: &C, bytes: &[u8]) -> Result<T> {
-    guarded(ErrorKind::Decode, || codec.decode(bytes))
+fn decode<T, C: Decode<T>>(half: &str, codec: &C, bytes: &[u8]) -> Result<T> {
+    guarded(ErrorKind::Decode, || codec.decode(bytes)).map_err(|error| error.within(half))
 }
 
 /// What the user's own code for one value does must not end the processor or its neighbours.

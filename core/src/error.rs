@@ -171,6 +171,19 @@ impl Error {
         }))
     }
 
+    /// The same with a detail that begins with what it is about. One that somebody else has too stays
+    /// as it is.
+    pub(crate) fn within(self, what: &str) -> Self {
+        match Arc::try_unwrap(self.0) {
+            Ok(Repr {
+                kind,
+                detail,
+                source,
+            }) => Self::from_parts(kind, format!("{what}: {detail}"), source),
+            Err(shared) => Self(shared),
+        }
+    }
+
     /// What happened.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

@@ -1,6 +1,8 @@
 //! Requests and responses that do not survive their way as bytes: each fails alone.
 
-use dynamic_batcher::{BatchPolicy, BatchProcessor, Batcher, Coded, ErrorKind, Json, Result};
+use dynamic_batcher::{
+    BatchPolicy, BatchProcessor, Batcher, Coded, Error, ErrorKind, Json, Result,
+};
 use dynamic_batcher_memory::MemoryTransport;
 use tokio::time::Duration;
 
@@ -16,6 +18,12 @@ fn double(batch: Vec<f64>) -> Vec<f64> {
     batch.into_iter().map(|n| n * 2.0).collect()
 }
 
+/// Either type may be the wrong one.
+fn assert_names(error: &Error, kind: ErrorKind, half: &str) {
+    assert_eq!(error.kind(), kind);
+    assert!(error.detail().starts_with(half), "{error}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_request_that_does_not_decode_fails_alone() {
     let bytes = MemoryTransport::<Vec<u8>, Vec<u8>>::default();
@@ -28,7 +36,7 @@ async fn a_request_that_does_not_decode_fails_alone() {
         batcher.send(1.0),
         batcher.send(2.0)
     );
-    assert_eq!(bad.expect_err("no JSON").kind(), ErrorKind::Decode);
+    assert_names(&bad.expect_err("no JSON"), ErrorKind::Decode, "the request");
     assert_eq!(first.expect("answered"), 2.0);
     assert_eq!(second.expect("answered"), 4.0);
 }
@@ -44,7 +52,11 @@ async fn a_request_that_does_not_encode_is_not_sent() {
         .try_into()
         .expect("an outcome for each");
     let [first, bad, second] = results;
-    assert_eq!(bad.expect_err("not in JSON").kind(), ErrorKind::Encode);
+    assert_names(
+        &bad.expect_err("not in JSON"),
+        ErrorKind::Encode,
+        "the request",
+    );
     assert_eq!(first.expect("answered"), 2.0);
     assert_eq!(second.expect("answered"), 4.0);
 }
@@ -57,7 +69,11 @@ async fn a_response_that_does_not_encode_fails_alone() {
     let _processor = BatchProcessor::<f64, f64>::spawn(coded, batches_of_two(), roots);
     let (good, bad) = tokio::join!(batcher.send(9.0), batcher.send(-9.0));
     assert_eq!(good.expect("answered"), 3.0);
-    assert_eq!(bad.expect_err("not in JSON").kind(), ErrorKind::Encode);
+    assert_names(
+        &bad.expect_err("not in JSON"),
+        ErrorKind::Encode,
+        "the response",
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -73,6 +89,10 @@ async fn a_response_that_does_not_decode_fails_alone() {
     };
     let _processor = BatchProcessor::spawn(bytes, batches_of_two(), spoil);
     let (bad, good) = tokio::join!(batcher.send(1.0), batcher.send(2.0));
-    assert_eq!(bad.expect_err("no JSON").kind(), ErrorKind::Decode);
+    assert_names(
+        &bad.expect_err("no JSON"),
+        ErrorKind::Decode,
+        "the response",
+    );
     assert_eq!(good.expect("answered"), 2.0);
 }
