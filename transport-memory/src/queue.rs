@@ -274,7 +274,7 @@ impl<Req, Resp> Queue<Req, Resp> {
             let queued = until.saturating_duration_since(slot.meta.enqueued);
             let error = Error::timeout(queued, started.is_some(), "");
             // While it is known whether it had been started: it does not start any more.
-            delivered.extend(slot.fail_silently(error));
+            delivered.extend(slot.fail_without_waking(error));
             self.gone_from_delivered(slot);
         }
         let looked_at = self.waiting.len() + self.delivered.len();

@@ -93,7 +93,7 @@ impl<Resp> Slot<Resp> {
     }
 
     /// Ends the call with an error; returns whom to wake when no lock is held.
-    pub(crate) fn fail_silently(&self, error: Error) -> Option<Waker> {
+    pub(crate) fn fail_without_waking(&self, error: Error) -> Option<Waker> {
         self.end(State::Done(Err(error)))
     }
 
