@@ -15,6 +15,7 @@ use crate::entry::{Entry, StreamId};
 use crate::place::Place;
 use crate::source::{RawDelivery, RedisTicket};
 
+mod quiet;
 mod upkeep;
 
 /// A batch that takes less keeps others waiting for less than they would take to read what is read
@@ -51,6 +52,8 @@ struct State {
     running: usize,
     /// The last one that ended was short.
     short: bool,
+    /// About the longest time that a batch has lately taken.
+    longest: Duration,
     /// What this consumer answers for, until it has: its lease is kept.
     held: HashMap<StreamId, Held>,
     last_serial: u64,
@@ -63,7 +66,7 @@ struct State {
     /// A read is under way, which blocks until something new comes.
     reading: bool,
     /// A request on its last delivery waits for this consumer to hold nothing, or is held: nothing
-    /// else is read.
+    /// else is read, see [`Inbox::is_quiet`].
     quiet: bool,
     /// The processor drains: what comes now is for others.
     closed: bool,
@@ -78,7 +81,8 @@ struct Held {
     serial: u64,
     deliveries: u32,
     since: Instant,
-    started: bool,
+    /// When a handler has started on it.
+    started: Option<Instant>,
 }
 
 /// What a ticket remembers of its delivery.
@@ -160,16 +164,6 @@ impl Inbox {
         }
     }
 
-    /// Wakes who takes over when a request on its last delivery can be taken now, or nothing keeps
-    /// the reading from going on; and for what is overdue, unless the reader will see to that at once.
-    fn ask_for_lapsed(&self, state: &State) {
-        let last = state.quiet && state.held.is_empty();
-        let others = state.overdue && state.reading && !state.quiet;
-        if state.wanted > 0 && (last || others) {
-            self.may_take.notify_one();
-        }
-    }
-
     fn forget(&self, state: &mut State, Hold { id, serial }: Hold) -> bool {
         match state.held.entry(id) {
             hash_map::Entry::Occupied(held) if held.get().serial == serial => held.remove(),
@@ -192,13 +186,14 @@ impl Inbox {
 
     /// A handler starts on these, a batch.
     pub(crate) fn started(&self, holds: impl Iterator<Item = Hold>) {
+        let now = Instant::now();
         let mut state = self.lock();
         state.running += 1;
         for Hold { id, serial } in holds {
             if let Some(held) = state.held.get_mut(&id)
                 && held.serial == serial
             {
-                held.started = true;
+                held.started = Some(now);
             }
         }
     }
@@ -207,7 +202,7 @@ impl Inbox {
     /// be given back, and this delivery does not count.
     pub(crate) fn drop_waiting(&self, longest: Duration) {
         let mut state = self.lock();
-        let waits = |held: &mut Held| !held.started && held.since.elapsed() > longest;
+        let waits = |held: &mut Held| held.started.is_none() && held.since.elapsed() > longest;
         let waiting = state.held.extract_if(|_, held| waits(held));
         let waiting: Vec<_> = waiting
             .map(|(id, held)| (id, held.deliveries.saturating_sub(1)))
@@ -222,7 +217,7 @@ impl Inbox {
         let before = state.held.len();
         state
             .held
-            .retain(|id, held| held.started || !ids.contains(id));
+            .retain(|id, held| held.started.is_some() || !ids.contains(id));
         let lost = state.held.len() < before;
         self.lost(&mut state, lost);
     }
@@ -237,7 +232,7 @@ impl Inbox {
     /// How many entries are to be read.
     pub(crate) fn wanted(&self) -> usize {
         let state = self.lock();
-        match state.quiet {
+        match self.is_quiet(&state) {
             true => 0,
             false => state.wanted,
         }
@@ -265,16 +260,13 @@ impl Inbox {
         (wanted, !state.held.is_empty())
     }
 
-    fn holds_last(&self, state: &State) -> bool {
-        let mut held = state.held.values();
-        held.any(|held| self.place.is_last(held.deliveries))
-    }
-
     /// A batch ran for so long, and has ended.
     pub(crate) fn ran(&self, took: Duration) {
         let mut state = self.lock();
         state.running = state.running.saturating_sub(1);
         state.short = took < SHORT;
+        // One that took hours does not count for ever.
+        state.longest = took.max(state.longest / 2);
     }
 
     /// Takes in entries that were read, each with the number of its delivery. While batches are short
@@ -306,8 +298,9 @@ impl Inbox {
         let was = std::mem::replace(&mut state.quiet, quiet);
         // What was held when the server was asked may have been answered meanwhile.
         self.ask_for_lapsed(&state);
+        let reads_on = was && !self.is_quiet(&state);
         drop(state);
-        if was && !quiet {
+        if reads_on {
             self.wanted.notify_one();
         }
         self.readable.notify_one();
@@ -340,7 +333,7 @@ impl Inbox {
                 serial: hold.serial,
                 deliveries,
                 since: now,
-                started: false,
+                started: None,
             };
             vacant.insert(held);
             let (caller, request) = place.parse(&entry, &mut reply_stream);

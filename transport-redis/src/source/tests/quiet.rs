@@ -99,3 +99,61 @@ async fn one_that_nobody_wanted_is_taken_as_soon_as_somebody_does() {
     assert!(take.lines()[0].ends_with(" 10 3 0 -"), "{:?}", take.lines());
     assert_eq!(wanted.elapsed(), Duration::ZERO);
 }
+
+/// These run when it is seen that a request on its last delivery waits.
+async fn while_one_waits(processor: &mut Processor, running: &[&str]) -> Vec<RawDelivery> {
+    let held = processor.reads(running).await;
+    processor.starts(&held);
+    let take = processor.next("EVAL take_over").await;
+    take.answer([took([], true)]);
+    processor.blocked.take().unwrap().answer([Value::Nil]);
+    held
+}
+
+/// It goes on waiting for so long; whether anything is read meanwhile.
+async fn others_are_read(processor: &mut Processor, time: Duration) -> bool {
+    let end = Instant::now() + time;
+    while let Ok(sent) = tokio::time::timeout_at(end, processor.line.next()).await {
+        let line = &sent.lines()[0];
+        if line.starts_with("EVAL take_over") {
+            assert!(line.ends_with(" 1 -"), "{line}");
+            sent.answer([took([], true)]);
+        } else if line.starts_with("XREADGROUP") {
+            processor.blocked = Some(sent);
+        } else {
+            answer(sent);
+        }
+    }
+    processor.blocked.is_some()
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_what_may_never_end_one_that_waits_keeps_no_others_waiting() {
+    let mut processor = Processor::start().await;
+    let hanging = while_one_waits(&mut processor, &["2-0"]).await;
+    assert!(!others_are_read(&mut processor, LEASE).await);
+    assert!(others_are_read(&mut processor, EVERY + EVERY / 2).await);
+    let others = processor.reads(&["3-0"]).await;
+    processor.starts(&others);
+    // It ends after all: then there is room to be made again.
+    processor.replies(None, hanging).await;
+    processor.blocked.take().unwrap().answer([Value::Nil]);
+    assert!(!others_are_read(&mut processor, LEASE - EVERY).await);
+    let answered = Instant::now();
+    processor.replies(None, others).await;
+    let take = processor.next("EVAL take_over").await;
+    assert_eq!(answered.elapsed(), Duration::ZERO);
+    assert!(take.lines()[0].ends_with(" 0 -"));
+    take.answer([took([("1-0", 2)], true)]);
+    processor.during(EVERY / 4).await;
+    assert_eq!(ids(&processor.recv()), ["1-0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_batches_take_longer_than_a_lease_it_is_waited_for_their_end() {
+    let mut processor = Processor::start().await;
+    processor.consumer.inbox.ran(3 * LEASE);
+    let _held = while_one_waits(&mut processor, &["2-0"]).await;
+    assert!(!others_are_read(&mut processor, 3 * LEASE).await);
+    assert!(others_are_read(&mut processor, EVERY + EVERY / 2).await);
+}
