@@ -40,6 +40,9 @@ struct Waiting {
     deadline: Instant,
     /// Whether it may be on the stream.
     sent: bool,
+    /// It was sent on a connection that then failed: it may be there under an id that nobody knows, also
+    /// when it was sent again.
+    unconfirmed: bool,
     /// Known once the server has answered the XADD.
     id: Option<StreamId>,
 }
@@ -59,11 +62,16 @@ impl Expired {
             enqueued,
             deadline,
             sent,
+            unconfirmed,
             id,
         } = self.0;
         let queued = deadline.saturating_duration_since(enqueued);
         let (delivered, detail) = match (delivered, id) {
             (Some(true), _) => (true, "the processor that has it has not answered in time"),
+            (Some(false), _) if unconfirmed => (
+                true,
+                "it was sent again after a connection had failed, and the first one may have run",
+            ),
             (Some(false), _) => (false, "no processor has taken it"),
             (None, Some(_)) => (true, "the server does not say whether a processor has it"),
             (None, None) if sent => (true, "the server has not confirmed that it has it"),
@@ -110,6 +118,7 @@ impl Outstanding {
             enqueued: meta.enqueued,
             deadline: meta.deadline,
             sent: false,
+            unconfirmed: false,
             id: None,
         };
         table.waiting.insert(idem, waiting);
@@ -154,6 +163,16 @@ impl Outstanding {
         for idem in idems {
             if let Some(waiting) = table.waiting.get_mut(&idem) {
                 waiting.sent = false;
+            }
+        }
+    }
+
+    /// Notes that the connection failed on which these were sent.
+    pub(crate) fn set_unconfirmed(&self, idems: impl Iterator<Item = u64>) {
+        let mut table = self.lock();
+        for idem in idems {
+            if let Some(waiting) = table.waiting.get_mut(&idem) {
+                waiting.unconfirmed = true;
             }
         }
     }

@@ -236,6 +236,8 @@ impl Submitter {
                 requests
                     .iter_mut()
                     .for_each(|each| each.may_be_there = true);
+                let idems = requests.iter().map(|each| each.idem);
+                self.outstanding.set_unconfirmed(idems);
                 sent.again = requests;
                 sent.why = Some(Again::Failed(error));
             }

@@ -32,7 +32,8 @@ use crate::wire::RedisWire;
 ///
 /// A call ends at its deadline, enforced in the caller's process; a processor does not start a
 /// request whose caller has given up. `Timeout` says `started` of every request that a processor
-/// had, since nobody tells the caller more.
+/// had, since nobody tells the caller more, and of one that was sent again after a connection had failed,
+/// since the first one may have arrived and run.
 ///
 /// # Runtimes
 ///

@@ -126,26 +126,37 @@ async fn among_many_the_next_look_is_not_too_soon() {
 #[tokio::test(start_paused = true)]
 async fn an_expiry_says_what_is_known() {
     let outstanding = outstanding();
-    type Case = (bool, bool, bool, Option<bool>, bool);
-    // Sent, refused, its id known, what the server says; whether it may have been started.
-    let cases: [Case; 6] = [
-        (false, false, false, None, false),
-        (true, false, false, None, true),
-        (true, true, false, None, false),
-        (true, false, true, None, true),
-        (true, false, true, Some(true), true),
-        (true, false, true, Some(false), false),
+    type Case = (&'static [Step], Option<bool>, bool);
+    #[derive(Debug)]
+    enum Step {
+        Sent,
+        Cut,
+        Refused,
+        Known,
+    }
+    use Step::{Cut, Known, Refused, Sent};
+    // What became of it, what the server says; whether it may have been started.
+    let cases: [Case; 8] = [
+        (&[], None, false),
+        (&[Sent], None, true),
+        (&[Sent, Refused], None, false),
+        (&[Sent, Known], None, true),
+        (&[Sent, Known], Some(true), true),
+        (&[Sent, Known], Some(false), false),
+        // One of which it is not known whether it has arrived may have.
+        (&[Sent, Cut, Sent, Known], Some(false), true),
+        (&[Sent, Cut, Sent, Known], Some(true), true),
     ];
-    for (sent, refused, known, delivered, started) in cases {
+    for (steps, delivered, started) in cases {
         let (idem, outcome) = outstanding.enter(meta(1));
-        if sent {
-            outstanding.retain_waiting(&mut vec![idem], |idem| *idem);
-        }
-        if refused {
-            outstanding.set_refused([idem].into_iter());
-        }
-        if known {
-            outstanding.set_ids([(idem, id("1-0"))].into_iter());
+        for step in steps {
+            let idems = [idem].into_iter();
+            match step {
+                Sent => outstanding.retain_waiting(&mut vec![idem], |idem| *idem),
+                Cut => outstanding.set_unconfirmed(idems),
+                Refused => outstanding.set_refused(idems),
+                Known => drop(outstanding.set_ids(idems.map(|idem| (idem, id("1-0"))))),
+            }
         }
         let (expired, _) = outstanding.expire(Instant::now() + Duration::from_secs(1));
         expired.into_iter().for_each(|each| each.end(delivered));
@@ -154,6 +165,6 @@ async fn an_expiry_says_what_is_known() {
             started,
         };
         let kind = outcome.await.unwrap().unwrap_err().kind();
-        assert_eq!(kind, expected, "{sent} {refused} {known} {delivered:?}");
+        assert_eq!(kind, expected, "{steps:?} {delivered:?}");
     }
 }

@@ -150,6 +150,21 @@ async fn after_a_connection_error_the_same_requests_go_again_in_their_order() {
     caller.has_on_the_stream(6).await;
 }
 
+/// The first one may have arrived, and run, whatever becomes of the second.
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_again_may_have_been_started() {
+    let mut caller = start(OnFull::Reject).await;
+    let call = caller.call();
+    drop(caller.sends(&[2]).await);
+    caller.sends(&[2]).await.answer([texts(["2-0"])]);
+    caller.has_on_the_stream(1).await;
+    let (expired, _) = caller.outstanding.expire(Instant::now() + TIMEOUT);
+    expired.into_iter().for_each(|each| each.end(Some(false)));
+    let error = call.await.unwrap().unwrap_err();
+    let may_have_run = matches!(error.kind(), ErrorKind::Timeout { started: true, .. });
+    assert!(may_have_run, "{error}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_goes_again_goes_before_what_has_not_been_sent() {
     let mut caller = start(OnFull::Reject).await;
