@@ -62,7 +62,8 @@
 //! Both sides connect again by themselves. Requests of which it is not known whether they have arrived
 //! are sent again, so that one may stand there, and run, twice: it has a number of its caller's (`idem`),
 //! under which the first outcome counts and no other. When sending has failed for 10 s, since the first
-//! failure, the requests that still are to be sent end in [`Connection`](dynamic_batcher::ErrorKind::Connection), and so does
+//! failure, the requests that still are to be sent end in [`Connection`](dynamic_batcher::ErrorKind::Connection)
+//! (the 10 s begin anew where nothing was to be sent for 2 s), and so does
 //! one that meets a full queue when it is sent again, since it may have been let in before; timeouts
 //! hold all the while. Answers are sent again for as long as a lease. A caller that looks for what it
 //! has sent, and finds neither the request nor an answer, ends the call with

@@ -33,6 +33,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// After so long without success requests are no longer kept: their callers learn what is wrong.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A failure says nothing of the server any more when for so long nothing was to be sent: longer than a
+/// pause.
+const FORGOTTEN: Duration = Duration::from_secs(2);
 /// How soon and how late a caller that waits for room asks again.
 const SOONEST: Duration = Duration::from_millis(5);
 const LATEST: Duration = Duration::from_secs(1);
@@ -88,6 +91,13 @@ enum Again {
     Failed(Error),
 }
 
+/// Sending fails.
+#[derive(Clone, Copy)]
+struct Failing {
+    since: Instant,
+    last: Instant,
+}
+
 impl Submitter {
     pub(crate) async fn run(self, mut inbox: mpsc::UnboundedReceiver<Submission>) {
         let mut line = Line::default();
@@ -98,12 +108,18 @@ impl Submitter {
         let mut resume: Option<Instant> = None;
         let mut full = false;
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-        let mut failing: Option<Instant> = None;
+        let mut failing: Option<Failing> = None;
         loop {
             while resume.is_none()
                 && sending.len() < self.places(full, &line)
                 && !(line.is_empty() && delete.is_empty())
             {
+                if sending.is_empty()
+                    && failing.is_some_and(|failing| failing.last.elapsed() >= FORGOTTEN)
+                {
+                    backoff.reset();
+                    failing = None;
+                }
                 let requests = line.take_pipeline();
                 sending.push_back(self.send(requests, std::mem::take(&mut delete)));
             }
@@ -131,7 +147,9 @@ impl Submitter {
                             resume = Some(Instant::now() + retry_after.clamp(SOONEST, LATEST));
                         }
                         Some(Again::Failed(error)) => {
-                            let since = *failing.get_or_insert_with(Instant::now);
+                            let last = Instant::now();
+                            let since = failing.map_or(last, |failing| failing.since);
+                            failing = Some(Failing { since, last });
                             if since.elapsed() >= PATIENCE {
                                 self.give_up(&mut line, &mut inbox, &error);
                                 delete.clear();

@@ -99,3 +99,23 @@ async fn patience_does_not_begin_anew_when_there_was_nothing_to_send() {
     assert!(start.elapsed() >= PATIENCE, "{:?}", start.elapsed());
     assert!(start.elapsed() <= PATIENCE + 3 * LONGEST_PAUSE);
 }
+
+#[tokio::test(start_paused = true)]
+async fn patience_begins_anew_when_for_long_nothing_was_to_be_sent() {
+    let mut caller = start(OnFull::Reject).await;
+    let _given_up = caller.call();
+    // Until the pauses are long.
+    for _ in 0..8 {
+        drop(caller.sends(&[2]).await);
+    }
+    caller.outstanding.abandon(2);
+    tokio::time::sleep(Duration::from_secs(60 * 60)).await;
+    let mut call = caller.call();
+    drop(caller.sends(&[3]).await);
+    let cut = Instant::now();
+    let sent = caller.sends(&[3]).await;
+    assert!(cut.elapsed() <= FIRST_PAUSE, "{:?}", cut.elapsed());
+    assert!(call.try_recv().is_err());
+    sent.answer([texts(["2-0"])]);
+    caller.has_on_the_stream(1).await;
+}
