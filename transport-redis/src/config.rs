@@ -6,8 +6,9 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dynamic_batcher::{Error, ErrorKind, OnFull, Result, env};
+use dynamic_batcher::{OnFull, Result, env};
 
+mod check;
 mod url;
 mod vars;
 
@@ -27,7 +28,8 @@ mod vars;
 /// | `REDIS__STREAM_KEY_RESPONSE` | `stream_key_response` | `response` | not empty |
 /// | `REDIS__STREAM_GROUP_BATCHER` | `stream_group_batcher` | `batcher` | not empty |
 ///
-/// `Debug` does not show the password.
+/// What is not allowed is refused before anything is sent: what the environment or a URL says when it is
+/// read, the rest when connecting. `Debug` does not show the password.
 ///
 /// The processors of one request stream should agree on `lease`, `grace`, `max_deliveries` and
 /// `max_dead_letters`, which callers do not use; `delay`, `max_queue` and `on_full` are each caller's
@@ -60,7 +62,8 @@ pub struct RedisConfig {
     pub tls: bool,
     /// The number of the database. Default: 0.
     pub db: u32,
-    /// The user, where the server has more than the default one. Default: `None`.
+    /// The user, where the server has more than the default one; not without a password. Default:
+    /// `None`.
     pub username: Option<String>,
     /// The password, if the server asks for one. Default: `None`.
     pub password: Option<String>,
@@ -85,7 +88,7 @@ pub struct RedisConfig {
     /// processors leave pending is taken over after this time too. Default: 60 s; the lease to a day.
     pub grace: Duration,
     /// How often a request is delivered before it is given up: only a lease that ran out counts.
-    /// Its caller gets [`Undeliverable`](ErrorKind::Undeliverable), and it goes to the dead letters.
+    /// Its caller gets [`Undeliverable`](dynamic_batcher::ErrorKind::Undeliverable), and it goes to the dead letters.
     /// Default: 3.
     pub max_deliveries: NonZeroU32,
     /// About how many dead letters are kept, the newest (`XADD … MAXLEN ~`). Default: 10000;
@@ -157,7 +160,7 @@ impl RedisConfig {
     ///
     /// # Errors
     ///
-    /// [`Config`](ErrorKind::Config) when it is no such URL; the text does not show the password.
+    /// [`Config`](dynamic_batcher::ErrorKind::Config) when it is no such URL; the text does not show the password.
     pub fn url(self, url: &str) -> Result<Self> {
         url::apply(self, url)
     }
@@ -287,26 +290,6 @@ impl RedisConfig {
         self.on_full = on_full;
         self
     }
-
-    /// Whether all is in its range: looked at before anything is sent.
-    pub(crate) fn check(&self) -> Result<()> {
-        const SHORTEST_DELAY: Duration = Duration::from_millis(1);
-        const SHORTEST_LEASE: Duration = Duration::from_millis(100);
-        check_time("delay", self.delay, SHORTEST_DELAY)?;
-        check_time("lease", self.lease, SHORTEST_LEASE)?;
-        check_time("grace", self.grace, self.lease)
-    }
-}
-
-/// More is of no use, and with far more a sum of times would overflow.
-const LONGEST_TIME: Duration = Duration::from_secs(24 * 60 * 60);
-
-fn check_time(name: &str, time: Duration, least: Duration) -> Result<()> {
-    if (least..=LONGEST_TIME).contains(&time) {
-        return Ok(());
-    }
-    let text = format!("`{name}` is {time:?}, allowed is {least:?} to {LONGEST_TIME:?}");
-    Err(Error::new(ErrorKind::Config, text))
 }
 
 impl fmt::Debug for RedisConfig {
@@ -337,28 +320,6 @@ impl fmt::Debug for RedisConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_out_of_its_range_is_refused_by_name() {
-        let second = Duration::from_secs(1);
-        let millis = Duration::from_millis;
-        let good = RedisConfig::default().lease(second).grace(second);
-        let at_the_ends = good.clone().delay(millis(1)).grace(LONGEST_TIME);
-        assert!(good.check().is_ok() && at_the_ends.check().is_ok());
-        let config = || good.clone();
-        for (config, named) in [
-            (config().delay(Duration::ZERO), "`delay` is 0ns"),
-            (config().delay(Duration::MAX), "`delay` is 1844"),
-            (config().lease(millis(99)), "`lease` is 99ms"),
-            (config().lease(Duration::MAX), "`lease` is 1844"),
-            (config().grace(millis(999)), "`grace` is 999ms"),
-            (config().grace(Duration::MAX), "`grace` is 1844"),
-        ] {
-            let error = config.check().unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Config);
-            assert!(error.to_string().contains(named), "{error}");
-        }
-    }
 
     #[test]
     fn the_password_is_not_shown() {

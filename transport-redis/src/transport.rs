@@ -83,6 +83,7 @@ impl RedisTransport {
     /// Safe: dropping the future closes the connection. The groups may have been made by then.
     #[cfg(feature = "client-redis")]
     pub async fn connect(config: RedisConfig) -> Result<Self> {
+        config.check_address()?;
         let client = crate::client::redis::client(&config)?;
         Self::with_redis(client, config).await
     }
@@ -97,8 +98,7 @@ impl RedisTransport {
     /// As [`connect`](Self::connect), which also says when it panics and that it may be dropped.
     #[cfg(feature = "client-redis")]
     pub async fn with_redis(client: redis::Client, config: RedisConfig) -> Result<Self> {
-        let client = crate::client::redis::RedisClient::connect(client).await?;
-        Self::open(Arc::new(client), config).await
+        Self::open(crate::client::redis::RedisClient::connect(client), config).await
     }
 
     /// As [`with_redis`](Self::with_redis), with the client that `find` gives, which is asked anew
@@ -131,8 +131,7 @@ impl RedisTransport {
         F: Fn() -> Found + Send + Sync + 'static,
         Found: Future<Output = redis::RedisResult<redis::Client>> + Send + 'static,
     {
-        let client = crate::client::redis::RedisClient::find(find).await?;
-        Self::open(Arc::new(client), config).await
+        Self::open(crate::client::redis::RedisClient::find(find), config).await
     }
 
     /// Connects through the crate `fred`, with JSON.
@@ -142,6 +141,7 @@ impl RedisTransport {
     /// As [`connect`](Self::connect), which also says when it panics and that it may be dropped.
     #[cfg(feature = "client-fred")]
     pub async fn connect_fred(config: RedisConfig) -> Result<Self> {
+        config.check_address()?;
         let client = crate::client::fred::client(&config)?;
         Self::with_fred(&client, config).await
     }
@@ -155,12 +155,16 @@ impl RedisTransport {
     /// As [`connect`](Self::connect), which also says when it panics and that it may be dropped.
     #[cfg(feature = "client-fred")]
     pub async fn with_fred(client: &fred::clients::Client, config: RedisConfig) -> Result<Self> {
-        let client = crate::client::fred::FredClient::connect(client).await?;
-        Self::open(Arc::new(client), config).await
+        Self::open(crate::client::fred::FredClient::connect(client), config).await
     }
 
     #[cfg(any(feature = "client-redis", feature = "client-fred"))]
-    async fn open(client: Arc<dyn Client>, config: RedisConfig) -> Result<Self> {
+    async fn open<C: Client>(
+        connect: impl Future<Output = Result<C>>,
+        config: RedisConfig,
+    ) -> Result<Self> {
+        config.check()?;
+        let client = Arc::new(connect.await?);
         Ok(Self(Coded::new(
             RedisWire::open(client, config).await?,
             Json,
@@ -282,3 +286,6 @@ impl<C> fmt::Debug for RedisTransport<C> {
         f.debug_struct("RedisTransport").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,7 +34,6 @@ struct Shared {
 impl RedisWire {
     /// Checks the server and the names, and makes what is missing there.
     pub(crate) async fn open(client: Arc<dyn Client>, config: RedisConfig) -> Result<Self> {
-        config.check()?;
         let keys = Keys::new(config.stream_key_request.clone())?;
         let response = commands::create_group_at_end(
             &config.stream_key_response,
