@@ -294,3 +294,6 @@ pub(crate) fn leave(place: &Place) -> [Command; 2] {
         leave.number(notices).number(place.lease.as_millis())
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,15 +4,20 @@
 -- notices: those that are pending are deleted, and one is added in their place, for somebody else.
 local key, group, me, notices = KEYS[1], ARGV[1], ARGV[2], ARGV[3] == '1'
 local lease = tonumber(ARGV[4])
-local pending = redis.pcall('XPENDING', key, group, '-', '+', 100, me)
-if pending.err then return 0 end
-if #pending > 0 and not notices then
+local from, any = '-', false
+repeat
+  local pending = redis.pcall('XPENDING', key, group, from, '+', 100, me)
+  if pending.err then return 0 end
   for _, each in ipairs(pending) do
-    if each[3] < lease and #redis.call('XRANGE', key, each[1], each[1]) > 0 then return 1 end
+    if notices then
+      redis.call('XDEL', key, each[1])
+    elseif each[3] < lease and #redis.call('XRANGE', key, each[1], each[1]) > 0 then
+      return 1
+    end
+    from, any = '(' .. each[1], true
   end
-  return 0
-end
-for _, each in ipairs(pending) do redis.call('XDEL', key, each[1]) end
+until #pending < 100
+if any and not notices then return 0 end
 redis.call('XGROUP', 'DELCONSUMER', key, group, me)
-if #pending > 0 then redis.call('XADD', key, '*', 'from', me) end
+if any then redis.call('XADD', key, '*', 'from', me) end
 return 0

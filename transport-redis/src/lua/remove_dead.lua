@@ -12,8 +12,14 @@ for _, flat in ipairs(consumers) do
   local ours = string.sub(consumer.name, 1, #ARGV[2]) == ARGV[2]
   if ours and consumer.idle >= tonumber(ARGV[3]) then
     if ARGV[4] == '1' then
-      local pending = redis.call('XPENDING', key, group, '-', '+', 100, consumer.name)
-      for _, each in ipairs(pending) do redis.call('XDEL', key, each[1]) end
+      local from = '-'
+      repeat
+        local pending = redis.call('XPENDING', key, group, from, '+', 100, consumer.name)
+        for _, each in ipairs(pending) do
+          redis.call('XDEL', key, each[1])
+          from = '(' .. each[1]
+        end
+      until #pending < 100
       consumer.pending = 0
     end
     if consumer.pending == 0 then
