@@ -57,7 +57,10 @@ pub(crate) fn end(
 ) -> Ending {
     let answers = answers.into_iter();
     let (tickets, outcomes): (Vec<_>, Vec<_>) = answers
-        .map(|answer| (answer.ticket, (answer.outcome, answer.queued)))
+        .map(|answer| {
+            let outcome = answer.outcome.and_then(commands::fitting);
+            (answer.ticket, (outcome, answer.queued))
+        })
         .unzip();
     let mut ending = Ending {
         commands: Vec::new(),

@@ -96,6 +96,7 @@ impl Caller {
 
     /// Sends one request and waits for its outcome.
     pub(crate) async fn call(&self, body: Vec<u8>, meta: CallMeta) -> Result<Reply<Vec<u8>>> {
+        let body = commands::fitting(body)?;
         let (idem, outcome) = self.outstanding.enter(meta);
         let mut abandon = Abandon {
             caller: self,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use dynamic_batcher::{Error, ErrorKind, Result};
+
 pub(crate) use crate::command::Command;
 use crate::entry::StreamId;
 use crate::place::Place;
@@ -27,6 +29,21 @@ const GIVE_BACK: &str = include_str!("lua/give_back.lua");
 const FIND_OTHER_STREAMS: &str = include_str!("lua/find_other_streams.lua");
 const REPLAY: &str = include_str!("lua/replay.lua");
 const REMOVE_DEAD: &str = include_str!("lua/remove_dead.lua");
+
+/// The longest text that a server takes as long as nobody sets `proto-max-bulk-len`, but for the sign before
+/// a response. One that is sent more closes the connection, and with it ends what others send.
+pub(crate) const MOST_BYTES: usize = (512 << 20) - 1;
+
+/// The body of a request or response, unless it is too long.
+pub(crate) fn fitting(body: Vec<u8>) -> Result<Vec<u8>> {
+    match body.len() {
+        0..=MOST_BYTES => Ok(body),
+        len => {
+            let text = format!("it has {len} bytes, Redis takes {MOST_BYTES}");
+            Err(Error::new(ErrorKind::Encode, text))
+        }
+    }
+}
 
 /// A count as the server takes it, which counts with a sign.
 fn signed(count: usize) -> i64 {

@@ -174,3 +174,14 @@ async fn the_calls_of_a_runtime_that_has_ended_end_at_once() {
     }
     assert!(caller.has_ended());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_no_server_takes_is_not_sent() {
+    let (caller, _line) = caller();
+    // The system gives zeros, which nobody looks at.
+    let body = vec![0; commands::MOST_BYTES + 1];
+    let call = pin!(caller.call(body, CallMeta::new(Duration::from_secs(60))));
+    let outcome = poll_immediate(call).await.expect("it is sent");
+    assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Encode);
+    assert!(caller.outstanding.is_empty());
+}

@@ -93,3 +93,27 @@ async fn what_is_given_up_is_buried_once_its_caller_is_told() {
     assert!(bury.lines()[0].starts_with("EVAL bury 2 request dead group 2-0 1 10 "));
     bury.answer([Value::Int(1)]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_response_that_no_server_takes_fails_its_request_alone() {
+    let mut processor = Processor::start().await;
+    let held = processor.reads(&["1-0", "2-0"]).await;
+    // The system gives zeros, which nobody looks at.
+    let bodies = [vec![0; commands::MOST_BYTES + 1], b"1".to_vec()];
+    let answers = held.into_iter().zip(bodies);
+    let answers = answers.map(|(each, body)| Answer::new(each.ticket, Ok(body), Duration::ZERO));
+    let answers = answers.collect();
+    let consumer = Arc::clone(&processor.consumer.inbox);
+    let consumer = ManuallyDrop::new(RedisConsumer { inbox: consumer });
+    let replying = tokio::spawn(async move { consumer.reply(None, answers).await });
+    let sent = processor.next("EVAL answer").await;
+    let line = &sent.lines()[0];
+    let (failure, response) = line.split_once(" 7 -").expect("one has failed");
+    assert!(response.starts_with(r#"{"kind":"encode""#), "{line}");
+    assert!(
+        failure.ends_with("1-0 2-0") && response.ends_with(" 7 +1"),
+        "{line}"
+    );
+    answer(sent);
+    replying.await.unwrap().unwrap();
+}
