@@ -32,8 +32,8 @@ mod tests;
 #[async_trait]
 pub(crate) trait Client: Send + Sync + 'static {
     /// Sends commands in one pipeline on the shared connection and waits for their replies, in
-    /// order. A command that the server refuses is a reply like any other. After a connection
-    /// failed, the next call makes a new one.
+    /// order, for as long as the connection is not silent. A command that the server refuses is a
+    /// reply like any other. After a connection failed, the next call makes a new one.
     ///
     /// Fails with kind `Connection` when the connection does: which of the commands arrived is then
     /// not known. None is sent twice.
@@ -109,8 +109,9 @@ pub(crate) async fn send_repeatedly(
 /// A connection for one command at a time. Dropped, it is closed, also while a command blocks.
 #[async_trait]
 pub(crate) trait Dedicated: Send + Sync + 'static {
-    /// Sends a command and waits for its reply, at most for `limit` (beyond the time that the
-    /// command itself blocks, which the caller has added).
+    /// Sends a command and waits for its reply, for as long as no `limit` passes in silence (the
+    /// time that the command itself blocks is in it). Where the client crate does not show what
+    /// moves, it is the limit for the whole reply, beside the time to send what goes before it.
     ///
     /// Fails with kind `Connection` when the connection does, or the limit passes; the connection
     /// is of no use then.

@@ -70,7 +70,7 @@ impl RedisTransport {
     /// # Errors
     ///
     /// [`Connection`](dynamic_batcher::ErrorKind::Connection) when the server cannot be reached, is no Redis, or does not
-    /// answer: after 5 s for the connection, 10 s for a reply. [`Config`](dynamic_batcher::ErrorKind::Config) when a
+    /// answer: after 5 s for the connection, 10 s of silence for a reply. [`Config`](dynamic_batcher::ErrorKind::Config) when a
     /// setting is out of its range, as [`RedisConfig`] states it, when the server refuses the password or
     /// a command, is one before 6.2, or when a key is of another type.
     ///
@@ -215,7 +215,7 @@ impl<C> RedisTransport<C> {
     /// # Errors
     ///
     /// [`Connection`](dynamic_batcher::ErrorKind::Connection) when the server cannot be reached, is busy, or is still
-    /// loading; after 10 s at the latest.
+    /// loading; after 10 s of silence.
     ///
     /// # Cancel safety
     ///

@@ -1,5 +1,6 @@
 //! What is the same for every client crate: one connection for all, made anew after it failed.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use dynamic_batcher::{Error, ErrorKind, Result};
 use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Client, Dedicated};
 use crate::command::Command;
@@ -15,9 +17,13 @@ use crate::value::Value;
 /// The longest that opening a connection may take: resolving the name, the handshakes, logging in.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
-/// The longest wait for replies on the shared connection. Nothing blocks there, so that a server
-/// that needs longer is gone, or has a queue that nobody waits for.
+/// The longest silence while replies are awaited on the shared connection. Nothing blocks there, so
+/// that a server that needs longer is gone, or has a queue that nobody waits for.
 const REPLY_LIMIT: Duration = Duration::from_secs(10);
+
+/// The slowest rate, in bytes a second, at which commands are taken to go out where what moves is not
+/// seen. How large a reply will be nobody knows: it has the limit alone to be complete.
+const SLOWEST: u64 = 1_000_000;
 
 /// A connection as a client crate makes it. It is never repaired: once it failed it fails for
 /// ever. Dropped, it is closed.
@@ -29,8 +35,12 @@ pub(crate) trait Connection: Sized + Send + Sync + 'static {
     /// Opens a connection. Nothing is tried twice, and no time is limited here.
     async fn open(options: &Self::Options) -> Result<Self>;
 
-    /// Sends commands together, in order, and waits for their replies. As [`Client::send`].
+    /// Sends commands together, in order, and waits for their replies. As [`Client::send`], without a
+    /// limit.
     async fn send(&self, commands: &[Command]) -> Result<Vec<Value>>;
+
+    /// When bytes last moved on it; `None` where the crate does not show that.
+    fn last_active(&self) -> Option<Instant>;
 }
 
 /// A client: its options, and the connection that everybody shares, which the first to need one
@@ -43,7 +53,7 @@ pub(crate) struct Shared<C: Connection> {
 }
 
 struct Slot<C> {
-    connection: Option<Arc<C>>,
+    connection: Option<Arc<Open<C>>>,
     /// Of the last attempt that failed.
     error: Option<Error>,
 }
@@ -62,7 +72,7 @@ impl<C: Connection> Shared<C> {
         })
     }
 
-    async fn connection(&self) -> Result<Arc<C>> {
+    async fn connection(&self) -> Result<Arc<Open<C>>> {
         let failures = self.failures.load(Ordering::Acquire);
         let mut slot = self.slot.lock().await;
         if let Some(connection) = &slot.connection {
@@ -90,7 +100,7 @@ impl<C: Connection> Shared<C> {
     }
 
     /// Puts the connection away, unless somebody has and a new one is there.
-    async fn put_away(&self, failed: &Arc<C>) {
+    async fn put_away(&self, failed: &Arc<Open<C>>) {
         let mut slot = self.slot.lock().await;
         slot.connection
             .take_if(|connection| Arc::ptr_eq(connection, failed));
@@ -101,7 +111,7 @@ impl<C: Connection> Shared<C> {
 impl<C: Connection> Client for Shared<C> {
     async fn send(&self, commands: &[Command]) -> Result<Vec<Value>> {
         let connection = self.connection().await?;
-        let replies = within(REPLY_LIMIT, "no reply", connection.send(commands)).await;
+        let replies = connection.send(commands, REPLY_LIMIT).await;
         // After a failover what was the primary is a replica, and the address leads to the new one.
         let leave = match &replies {
             Ok(replies) => replies.iter().any(is_read_only),
@@ -122,28 +132,92 @@ fn is_read_only(reply: &Value) -> bool {
     matches!(reply, Value::Refused(refusal) if refusal.code == "READONLY")
 }
 
-struct Own<C>(C);
+struct Own<C>(Open<C>);
 
 #[async_trait]
 impl<C: Connection> Dedicated for Own<C> {
     async fn send(&mut self, command: Command, limit: Duration) -> Result<Value> {
-        within(limit, "no reply", only(&self.0, command)).await
+        only(self.0.send(&[command], limit).await?)
     }
 }
 
-async fn open<C: Connection>(options: &C::Options) -> Result<C> {
+/// An open connection, and how long replies are awaited on it.
+struct Open<C> {
+    connection: C,
+    /// The bytes of the commands whose replies are awaited.
+    awaited: AtomicU64,
+}
+
+impl<C: Connection> Open<C> {
+    /// Sends commands and waits for their replies, until a `limit` has passed in silence.
+    async fn send(&self, commands: &[Command], limit: Duration) -> Result<Vec<Value>> {
+        let replies = self.connection.send(commands);
+        if self.connection.last_active().is_some() {
+            return self.while_active(limit, replies).await;
+        }
+        let awaited = Awaited::new(&self.awaited, commands);
+        let going_out = Duration::from_millis(awaited.before * 1_000 / SLOWEST);
+        within(limit + going_out, "no reply", replies).await
+    }
+
+    /// Waits until nothing has moved for the limit: a reply that is on its way takes the time it takes.
+    async fn while_active<T>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let mut work = pin!(work);
+        let mut silent_since = Instant::now();
+        loop {
+            if let Ok(result) = timeout_at(silent_since + limit, &mut work).await {
+                return result;
+            }
+            match self.connection.last_active() {
+                Some(last) if last > silent_since => silent_since = last,
+                _ => return Err(too_late(limit, "no reply")),
+            }
+        }
+    }
+}
+
+/// Commands whose replies are awaited.
+struct Awaited<'a> {
+    all: &'a AtomicU64,
+    bytes: u64,
+    /// All that have to go out before a reply to these can come, in bytes.
+    before: u64,
+}
+
+impl<'a> Awaited<'a> {
+    fn new(all: &'a AtomicU64, commands: &[Command]) -> Self {
+        let bytes = commands.iter().map(|command| command.bytes.len() as u64);
+        let bytes = bytes.sum();
+        let before = all.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        Self { all, bytes, before }
+    }
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+async fn open<C: Connection>(options: &C::Options) -> Result<Open<C>> {
     within(CONNECT_LIMIT, "no connection", async {
         let connection = C::open(options).await?;
         // The first to ask for the password when none was given, and to notice that what answers
         // is no Redis.
-        only(&connection, Command::new("PING")).await?.accepted()?;
-        Ok(connection)
+        only(connection.send(&[Command::new("PING")]).await?)?.accepted()?;
+        Ok(Open {
+            connection,
+            awaited: AtomicU64::new(0),
+        })
     })
     .await
 }
 
-async fn only<C: Connection>(connection: &C, command: Command) -> Result<Value> {
-    let mut replies = connection.send(&[command]).await?;
+fn only(mut replies: Vec<Value>) -> Result<Value> {
     replies
         .pop()
         .ok_or_else(|| Error::new(ErrorKind::Connection, "a command had no reply"))
@@ -156,11 +230,12 @@ async fn within<T>(
 ) -> Result<T> {
     match tokio::time::timeout(limit, work).await {
         Ok(result) => result,
-        Err(_) => Err(Error::new(
-            ErrorKind::Connection,
-            format!("{missing} within {limit:?}"),
-        )),
+        Err(_) => Err(too_late(limit, missing)),
     }
+}
+
+fn too_late(limit: Duration, missing: &str) -> Error {
+    Error::new(ErrorKind::Connection, format!("{missing} within {limit:?}"))
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use fred::types::{
 use futures_util::FutureExt;
 use futures_util::future::{self, BoxFuture, Either};
 use tokio::task::{AbortHandle, JoinError};
+use tokio::time::Instant;
 
 use super::connection::{Connection, Shared};
 use crate::RedisConfig;
@@ -139,6 +140,10 @@ impl Connection for Routed {
             Either::Left((Err(error), _)) => Err(Error::with_source(ErrorKind::Connection, error)),
             Either::Right((error, _)) => Err(not_opened(error)),
         }
+    }
+
+    fn last_active(&self) -> Option<Instant> {
+        None
     }
 }
 

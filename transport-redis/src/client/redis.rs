@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::connection::{Connection, Shared};
 use super::resp;
@@ -25,8 +26,10 @@ use crate::RedisConfig;
 use crate::command::Command;
 use crate::value::{Refusal, Value};
 
+mod activity;
 mod folded;
 
+use activity::Activity;
 use folded::Folded;
 
 pub(crate) type RedisClient = Shared<Multiplexed>;
@@ -90,8 +93,15 @@ pub(crate) fn client(config: &RedisConfig) -> Result<redis::Client> {
 
 pub(crate) struct Multiplexed {
     connection: MultiplexedConnection,
-    /// Of the task that reads and writes, where the replies are folded; the crate sees to its own.
-    task: Option<AbortHandle>,
+    /// Where the replies are folded; the crate sees to its own tasks.
+    folding: Option<Folding>,
+}
+
+/// What belongs to a connection whose replies are folded.
+struct Folding {
+    activity: Activity,
+    /// Of the task that reads and writes.
+    task: AbortHandle,
 }
 
 impl Multiplexed {
@@ -117,7 +127,7 @@ impl Multiplexed {
                 let opened = client.get_multiplexed_async_connection_with_config(&config);
                 Ok(Self {
                     connection: opened.await?,
-                    task: None,
+                    folding: None,
                 })
             }
         }
@@ -132,18 +142,20 @@ impl Multiplexed {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let (stream, switch) = Folded::new(stream);
+        let activity = Activity::new();
+        let (stream, switch) = Folded::new(stream, activity.clone());
         let opened = MultiplexedConnection::new_with_config(login, stream, config);
         let (connection, driver) = opened.await?;
         switch.on();
+        let task = tokio::spawn(driver).abort_handle();
         Ok(Self {
             connection,
-            task: Some(tokio::spawn(driver).abort_handle()),
+            folding: Some(Folding { activity, task }),
         })
     }
 
     fn value(&self, reply: redis::Value) -> Result<Value> {
-        match (&self.task, reply) {
+        match (&self.folding, reply) {
             (Some(_), redis::Value::BulkString(reply)) => resp::read(&reply.into()),
             (_, reply) => Ok(reply.into()),
         }
@@ -152,8 +164,8 @@ impl Multiplexed {
 
 impl Drop for Multiplexed {
     fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
+        if let Some(folding) = &self.folding {
+            folding.task.abort();
         }
     }
 }
@@ -211,6 +223,10 @@ impl Connection for Multiplexed {
             Ok(replies) => replies.into_iter().map(|reply| self.value(reply)).collect(),
             Err(error) => Err(failed(error)),
         }
+    }
+
+    fn last_active(&self) -> Option<Instant> {
+        self.folding.as_ref().map(|folding| folding.activity.last())
     }
 }
 

@@ -5,6 +5,8 @@
 mod connecting;
 mod replies;
 mod server;
+#[cfg(feature = "client-redis")]
+mod slow;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

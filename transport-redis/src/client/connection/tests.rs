@@ -22,6 +22,8 @@ struct Server {
     reply: Blocking<Option<Value>>,
     /// Taken by each command that waits to be answered.
     gate: Option<Semaphore>,
+    /// Where the client crate shows it.
+    last_active: Blocking<Option<Instant>>,
 }
 
 struct Fake {
@@ -65,6 +67,10 @@ impl Connection for Fake {
             Some(reply) => Ok(vec![Value::Int(0), reply]),
             None => Err(Error::new(ErrorKind::Connection, "cut")),
         }
+    }
+
+    fn last_active(&self) -> Option<Instant> {
+        get(&self.server.last_active)
     }
 }
 
@@ -178,6 +184,73 @@ async fn no_reply_within_the_limit_is_a_failure_and_a_dropped_send_is_none() {
     assert_eq!(server.opened.load(Ordering::Relaxed), 1);
     server.gate.as_ref().unwrap().add_permits(1);
     assert_eq!(send(&client).await.unwrap(), [Value::Int(1)]);
+}
+
+/// Lets something move five times, each time shortly before the limit; when the last was.
+async fn move_slowly(server: &Server) -> Instant {
+    for _ in 0..5 {
+        tokio::time::sleep(REPLY_LIMIT - Duration::from_millis(1)).await;
+        set(&server.last_active, Some(Instant::now()));
+    }
+    Instant::now()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_is_awaited_while_anything_moves_and_for_the_limit_after_that() {
+    let slow = Server {
+        gate: Some(Semaphore::new(0)),
+        last_active: Blocking::new(Some(Instant::now())),
+        ..server()
+    };
+    let (client, server) = connect(slow).await;
+    let mut own = client.dedicated().await.unwrap();
+    let get = || Command::new("GET");
+    let both = async { tokio::join!(send(&client), own.send(get(), REPLY_LIMIT)) };
+    let answer = async {
+        move_slowly(&server).await;
+        server.gate.as_ref().unwrap().add_permits(2);
+    };
+    let ((shared, dedicated), ()) = tokio::join!(both, answer);
+    assert_eq!(shared.unwrap(), [Value::Int(0)]);
+    assert_eq!(dedicated.unwrap(), Value::Int(1));
+
+    let both = async {
+        let now = |_| Instant::now();
+        let shared = async { send(&client).await.map_err(now) };
+        let dedicated = async { own.send(get(), REPLY_LIMIT).await.map_err(now) };
+        tokio::join!(shared, dedicated)
+    };
+    let ((shared, dedicated), last) = tokio::join!(both, move_slowly(&server));
+    assert_eq!(shared.unwrap_err() - last, REPLY_LIMIT);
+    assert_eq!(dedicated.unwrap_err() - last, REPLY_LIMIT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nothing_is_seen_to_move_what_goes_out_has_its_time_beside_the_limit() {
+    let gated = Server {
+        gate: Some(Semaphore::new(0)),
+        ..server()
+    };
+    let (client, _server) = connect(gated).await;
+    let start = Instant::now();
+    let send = async |bytes: usize| {
+        let command = Command::new("SET").arg(vec![b'x'; bytes]);
+        client.send(&[command]).await.unwrap_err();
+        start.elapsed()
+    };
+    let seconds = |seconds| REPLY_LIMIT + Duration::from_secs(seconds);
+    // The small one is behind both.
+    let ended = tokio::join!(send(3_000_000), send(4_000_000), send(0));
+    assert_eq!(ended, (seconds(3), seconds(7), seconds(7)));
+
+    let mut own = client.dedicated().await.unwrap();
+    let large = Command::new("SET").arg(vec![b'x'; 3_000_000]);
+    own.send(large, REPLY_LIMIT).await.unwrap_err();
+    // It is not awaited any more.
+    let start = Instant::now();
+    let small = own.send(Command::new("GET"), REPLY_LIMIT);
+    small.await.unwrap_err();
+    assert_eq!(start.elapsed(), REPLY_LIMIT);
 }
 
 #[tokio::test(start_paused = true)]

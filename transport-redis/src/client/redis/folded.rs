@@ -14,6 +14,7 @@ use bytes::buf::Chain;
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
+use super::activity::Activity;
 use crate::client::resp::Scan;
 
 /// How much room there is for what the server sends, at least.
@@ -38,6 +39,9 @@ impl Switch {
 pub(crate) struct Folded<S> {
     stream: S,
     switch: Switch,
+    activity: Activity,
+    /// The last write has found no room, as the server had not taken what was written before.
+    full: bool,
     /// What has come of replies that are not all there.
     input: BytesMut,
     scan: Scan,
@@ -53,11 +57,13 @@ fn nothing() -> Text {
 }
 
 impl<S> Folded<S> {
-    pub(crate) fn new(stream: S) -> (Self, Switch) {
+    pub(crate) fn new(stream: S, activity: Activity) -> (Self, Switch) {
         let switch = Switch::default();
         let folded = Self {
             stream,
             switch: switch.clone(),
+            activity,
+            full: false,
             input: BytesMut::new(),
             scan: Scan::default(),
             output: nothing(),
@@ -104,6 +110,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Folded<S> {
                 // The connection has ended, and so has what it brought of a reply.
                 return Poll::Ready(Ok(()));
             }
+            folded.activity.note();
         }
         let room = into.remaining();
         into.put((&mut folded.output).take(room));
@@ -113,11 +120,19 @@ impl<S: AsyncRead + Unpin> AsyncRead for Folded<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Folded<S> {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let folded = self.get_mut();
+        let written = Pin::new(&mut folded.stream).poll_write(cx, bytes);
+        // What finds room at once says nothing of the server: a dead one's would still count. Room
+        // that has come since the last time was made by the server.
+        let was_full = std::mem::replace(&mut folded.full, written.is_pending());
+        if was_full && matches!(written, Poll::Ready(Ok(1..))) {
+            folded.activity.note();
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -2,14 +2,14 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::*;
 
 /// The server's end, and the crate's, folded from now on.
 fn folded() -> (DuplexStream, Folded<DuplexStream>) {
     let (server, stream) = duplex(1 << 20);
-    let (folded, switch) = Folded::new(stream);
+    let (folded, switch) = Folded::new(stream, Activity::new());
     switch.on();
     (server, folded)
 }
@@ -43,7 +43,7 @@ async fn a_reply_is_one_text_however_it_comes() {
 #[tokio::test]
 async fn until_it_is_switched_on_replies_go_through_as_they_are() {
     let (mut server, stream) = duplex(1 << 20);
-    let (mut folded, switch) = Folded::new(stream);
+    let (mut folded, switch) = Folded::new(stream, Activity::new());
     server.write_all(b"+OK\r\n").await.unwrap();
     let mut login = [0; 5];
     folded.read_exact(&mut login).await.unwrap();
@@ -90,4 +90,34 @@ async fn small_replies_come_in_the_same_memory_and_a_large_one_leaves_none_behin
     assert_eq!(places[0], places[1]);
     assert_eq!(places[3], places[4]);
     assert_eq!(places[4], places[5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_counts_as_activity() {
+    let (mut server, stream) = duplex(1 << 20);
+    let activity = Activity::new();
+    let (mut folded, switch) = Folded::new(stream, activity.clone());
+    switch.on();
+    for reply in ["$5\r\nab", "cde\r\n"] {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        server.write_all(reply.as_bytes()).await.unwrap();
+        let _ = folded.read_u8().now_or_never();
+        assert_eq!(activity.last(), Instant::now());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_written_counts_as_activity_where_the_server_has_made_room_for_it() {
+    let (mut server, stream) = duplex(10);
+    let activity = Activity::new();
+    let opened = activity.last();
+    let (mut folded, _switch) = Folded::new(stream, activity.clone());
+    tokio::time::advance(Duration::from_secs(1)).await;
+    // Of this the server may never have heard.
+    folded.write_all(b"0123456789").await.unwrap();
+    assert!(folded.write(b"more").now_or_never().is_none());
+    assert_eq!(activity.last(), opened);
+    server.read_u8().await.unwrap();
+    assert_eq!(folded.write(b"more").await.unwrap(), 1);
+    assert_eq!(activity.last(), Instant::now());
 }
