@@ -24,6 +24,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// The most pending entries that are looked at in one command.
 const PENDING: usize = 1_000;
+/// The most entries that are fetched in one pipeline: whatever else goes over the connection waits for
+/// as long as they take, and they may be large.
+const FETCHED: usize = 16;
 
 /// Reads until the consumer leaves, or for good until something has to be changed by somebody.
 pub(crate) async fn read(inbox: Arc<Inbox>) {
@@ -141,19 +144,18 @@ fn pending(each: &PendingRequestStream) -> Result<(StreamId, u32)> {
 }
 
 async fn take_unseen(inbox: &Arc<Inbox>, unseen: Vec<(StreamId, u32)>) -> Result<()> {
-    if unseen.is_empty() {
-        return Ok(());
-    }
     let place = &inbox.place;
-    let fetch = unseen
-        .iter()
-        .map(|(id, _)| commands::entry(&place.request_stream, *id));
-    let replies = place.client.send(&fetch.collect::<Vec<_>>()).await?;
-    let mut entries = Vec::new();
-    for ((_, deliveries), reply) in unseen.into_iter().zip(replies) {
-        // One that is gone was withdrawn by its caller, or waits to be acknowledged by others.
-        entries.extend(Entry::all(reply)?.pop().map(|entry| (entry, deliveries)));
+    for part in unseen.chunks(FETCHED) {
+        let fetch = part
+            .iter()
+            .map(|(id, _)| commands::entry(&place.request_stream, *id));
+        let replies = place.client.send(&fetch.collect::<Vec<_>>()).await?;
+        let mut entries = Vec::new();
+        for ((_, deliveries), reply) in part.iter().zip(replies) {
+            // One that is gone was withdrawn by its caller, or waits to be acknowledged by others.
+            entries.extend(Entry::all(reply)?.pop().map(|entry| (entry, *deliveries)));
+        }
+        inbox.deliver(entries);
     }
-    inbox.deliver(entries);
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod ahead;
 mod kept;
+mod large;
 mod leases;
 mod leaving;
 mod overdue;
