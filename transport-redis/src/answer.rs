@@ -3,9 +3,11 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use dynamic_batcher::{Answer, BatchInfo, Error};
+use dynamic_batcher::{Answer, BatchInfo, Error, Result};
 use foldhash::HashMap;
+use tokio::time::Instant;
 
+use crate::client::send_repeatedly;
 use crate::command::Command;
 use crate::commands;
 use crate::dead::Burial;
@@ -16,6 +18,9 @@ use crate::request::Caller;
 use crate::source::RedisTicket;
 use crate::types::ResponseStream;
 use crate::value::Value;
+
+/// About the most bytes of answers in one pipeline.
+const PIPELINE_BYTES: usize = 4 << 20;
 
 /// What a Python caller reads as the failure of its request.
 const FAILED: &str = "null";
@@ -38,14 +43,15 @@ impl Ending {
     }
 
     /// Takes out the tickets of the requests that have not ended: the server has refused what was to
-    /// end them.
-    pub(crate) fn take_refused(&mut self, replies: &[Value]) -> Vec<RedisTicket> {
-        let ended = self.ids.iter().zip(replies);
-        let refused = ended.filter(|(_, reply)| matches!(reply, Value::Refused(_)));
-        let refused: HashSet<_> = refused.flat_map(|(ids, _)| ids).copied().collect();
-        self.seen_later.retain(|id| !refused.contains(id));
-        let is_refused = |ticket: &mut RedisTicket| refused.contains(&ticket.id());
-        self.tickets.extract_if(.., is_refused).collect()
+    /// end them, or a reply to it has not come.
+    pub(crate) fn take_unended(&mut self, replies: &[Value]) -> Vec<RedisTicket> {
+        let replies = replies.iter().map(Some).chain(std::iter::repeat(None));
+        let commands = self.ids.iter().zip(replies);
+        let unended = commands.filter(|(_, reply)| matches!(reply, None | Some(Value::Refused(_))));
+        let unended: HashSet<_> = unended.flat_map(|(ids, _)| ids).copied().collect();
+        self.seen_later.retain(|id| !unended.contains(id));
+        let is_unended = |ticket: &mut RedisTicket| unended.contains(&ticket.id());
+        self.tickets.extract_if(.., is_unended).collect()
     }
 }
 
@@ -115,6 +121,32 @@ pub(crate) fn end(
     drop(streams);
     ending.tickets = tickets;
     ending
+}
+
+/// Sends commands that may be repeated, as [`send_repeatedly`], for a lease; in pipelines, so that what
+/// is large keeps nobody else waiting for all of it. The replies, and why there are no more.
+pub(crate) async fn send(place: &Place, mut commands: Vec<Command>) -> (Vec<Value>, Result<()>) {
+    let start = Instant::now();
+    let mut replies = Vec::new();
+    loop {
+        let mut bytes = 0;
+        let fits = |command: &&Command| {
+            let is_first = bytes == 0;
+            bytes += command.bytes.len();
+            is_first || bytes <= PIPELINE_BYTES
+        };
+        let count = commands.iter().take_while(fits).count();
+        let others = commands.split_off(count);
+        let patience = place.lease.saturating_sub(start.elapsed());
+        match send_repeatedly(&*place.client, commands, patience).await {
+            Ok(got) => replies.extend(got),
+            Err(error) => return (replies, Err(error)),
+        }
+        if others.is_empty() {
+            return (replies, Ok(()));
+        }
+        commands = others;
+    }
 }
 
 /// Tells a caller that its request has failed, if anybody can be told.

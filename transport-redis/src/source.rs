@@ -184,8 +184,8 @@ impl Consumer<Vec<u8>, Vec<u8>> for RedisConsumer {
         }
         let mut ending = answer::end(place, batch.as_deref(), answers);
         let commands = std::mem::take(&mut ending.commands);
-        let mut replies = send_repeatedly(&*place.client, commands, place.lease).await?;
-        drop(ending.take_refused(&replies));
+        let (mut replies, sent) = answer::send(place, commands).await;
+        drop(ending.take_unended(&replies));
         let seen_later = ending.seen_later;
         if !seen_later.is_empty() {
             // Not before: of a request whose answer is refused the entry is all that there is.
@@ -199,7 +199,7 @@ impl Consumer<Vec<u8>, Vec<u8>> for RedisConsumer {
         for reply in replies {
             reply.accepted()?;
         }
-        Ok(())
+        sent
     }
 
     async fn release(&self, deliveries: Vec<RawDelivery>) -> Result<()> {

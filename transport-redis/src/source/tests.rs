@@ -189,10 +189,13 @@ impl Processor {
 
     /// Answers deliveries with `1`, in a task of its own.
     fn begin_to_reply(&self, deliveries: Vec<RawDelivery>) -> JoinHandle<Result<()>> {
-        let inbox = Arc::clone(&self.consumer.inbox);
         let answers = deliveries.into_iter();
         let answers = answers.map(|each| Answer::new(each.ticket, Ok(b"1".into()), Duration::ZERO));
-        let answers = answers.collect();
+        self.reply(answers.collect())
+    }
+
+    fn reply(&self, answers: Vec<Answer<Vec<u8>, RedisTicket>>) -> JoinHandle<Result<()>> {
+        let inbox = Arc::clone(&self.consumer.inbox);
         tokio::spawn(async move {
             let consumer = RedisConsumer { inbox };
             let ended = consumer.reply(None, answers).await;

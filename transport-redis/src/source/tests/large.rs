@@ -24,3 +24,54 @@ async fn what_is_pending_unseen_is_fetched_in_parts_and_each_is_there_when_it_ha
         assert!(processor.recv().is_empty());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn answers_go_in_pipelines_and_what_has_arrived_of_them_stands() {
+    let mut processor = Processor::start().await;
+    let entries = ["4-0", "5-0"].map(|id| entry(id, &["body", "1"]));
+    let entries = ["1-0", "2-0", "3-0"]
+        .map(request)
+        .into_iter()
+        .chain(entries);
+    let held = processor.finds(read(entries)).await;
+    let lengths = [3 << 20, 3 << 20, 3 << 20, 1, 3 << 20];
+    let answers = held
+        .into_iter()
+        .zip(lengths)
+        .map(|(each, length)| Answer::new(each.ticket, Ok(vec![b'x'; length]), Duration::ZERO));
+    let mut replying = processor.reply(answers.collect());
+    // Those of Python callers are made first.
+    for (begins, ids) in [("SET", &["4-0", "5-0"][..]), ("EVAL answer", &["1-0"])] {
+        let sent = processor.next(begins).await;
+        assert_eq!(answered(&sent), ids);
+        sent.answer(vec![Value::Int(1); ids.len()]);
+    }
+    let ended = loop {
+        tokio::select! {
+            biased;
+            ended = &mut replying => break ended.unwrap(),
+            sent = processor.next("EVAL answer") => assert_eq!(answered(&sent), ["2-0"]),
+        }
+    };
+    assert_eq!(ended.unwrap_err().kind(), ErrorKind::Connection);
+    let give_back = processor.next("EVAL give_back").await;
+    let given_back = "EVAL give_back 2 request again group me 3000 2-0 1 3-0 1";
+    assert_eq!(give_back.lines(), [given_back]);
+    give_back.answer([Value::Int(2)]);
+    let seen = processor.next("EXISTS").await;
+    assert_eq!(seen.lines(), ["EXISTS 4-0", "EXISTS 5-0"]);
+}
+
+/// The requests that these commands answer.
+fn answered(sent: &Sent) -> Vec<String> {
+    let ids = sent.commands.iter().filter_map(|command| {
+        let mut args = command.iter();
+        match command.name {
+            "SET" => args.next(),
+            "EVAL" if args.next() == Some(include_bytes!("../../lua/answer.lua")) => args.nth(6),
+            _ => None,
+        }
+    });
+    ids.map(|id| String::from_utf8_lossy(id).into_owned())
+        .collect()
+}
