@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::client::send_repeatedly;
 use crate::command::Command;
 use crate::commands;
-use crate::dead::Burial;
+use crate::dead::{Body, Burial};
 use crate::entry::StreamId;
 use crate::place::Place;
 use crate::reply::{self, Outgoing};
@@ -100,7 +100,7 @@ pub(crate) fn end(
                 let reason = outcome.err().map(|error| error.to_string());
                 let burial = Burial {
                     id,
-                    body: body.as_deref(),
+                    body: body.as_deref().map_or(Body::None, Body::Given),
                     reason: &reason.unwrap_or_default(),
                     deliveries: ticket.deliveries,
                     consumer: &place.consumer,

@@ -260,13 +260,15 @@ pub(crate) fn take_over(place: &Place, count: usize, holding: bool, from: &[u8])
     take.number(u8::from(holding)).arg(from).once()
 }
 
-/// See `lua/bury.lua`; the letter's fields are to follow.
-pub(crate) fn bury(place: &Place, id: StreamId, acknowledge: bool) -> Command {
+/// See `lua/bury.lua`; the letter's fields are to follow, behind the body of the entry if that is to be
+/// taken.
+pub(crate) fn bury(place: &Place, id: StreamId, acknowledge: bool, take_body: bool) -> Command {
     let bury = Command::new("EVAL").arg(BURY).number(2);
     let bury = bury.arg(&place.request_stream).arg(&place.dead_stream);
     let bury = bury.arg(&place.group).number(id);
-    bury.number(u8::from(acknowledge))
-        .number(signed(place.max_dead_letters))
+    let bury = bury.number(u8::from(acknowledge));
+    bury.number(signed(place.max_dead_letters))
+        .number(u8::from(take_body))
 }
 
 /// Whether a command is one that [`bury`] makes.

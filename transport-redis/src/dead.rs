@@ -188,7 +188,7 @@ fn time(millis: u64) -> SystemTime {
 /// A request on its way to the dead letters.
 pub(crate) struct Burial<'a> {
     pub(crate) id: StreamId,
-    pub(crate) body: Option<&'a [u8]>,
+    pub(crate) body: Body<'a>,
     pub(crate) reason: &'a str,
     pub(crate) deliveries: u32,
     pub(crate) consumer: &'a str,
@@ -197,10 +197,20 @@ pub(crate) struct Burial<'a> {
     pub(crate) acknowledge: bool,
 }
 
+/// The body of a letter.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Body<'a> {
+    None,
+    Given(&'a [u8]),
+    /// As it stands in the entry, which the server takes it from.
+    OfEntry,
+}
+
 impl Burial<'_> {
     pub(crate) fn command(&self, place: &Place) -> Command {
-        let mut command = commands::bury(place, self.id, self.acknowledge);
-        if let Some(body) = self.body {
+        let take_body = self.body == Body::OfEntry;
+        let mut command = commands::bury(place, self.id, self.acknowledge, take_body);
+        if let Body::Given(body) = self.body {
             command = command.arg(BODY).arg(body);
         }
         if let Some(last) = self.last_delivered {
@@ -216,6 +226,7 @@ impl Burial<'_> {
 
 /// An entry that was delivered as often as is permitted.
 pub(crate) struct Exhausted {
+    /// With an empty body.
     pub(crate) entry: Entry,
     pub(crate) deliveries: u32,
     pub(crate) consumer: String,
@@ -240,10 +251,12 @@ pub(crate) async fn give_up(place: &Place, exhausted: Vec<Exhausted>) -> Result<
         let error = Error::new(ErrorKind::Undeliverable { deliveries }, "");
         tracing::error!("the request {id}, last had by {consumer}: {error}");
         let told = answer::failure(id, &caller, &error);
-        let body = request.ok().map(|request| request.body);
         let burial = Burial {
             id,
-            body: body.as_deref(),
+            body: match request {
+                Ok(_) => Body::OfEntry,
+                Err(_) => Body::None,
+            },
             reason: &error.to_string(),
             deliveries,
             consumer: &consumer,

@@ -308,3 +308,7 @@ pub(crate) async fn acknowledge_seen(inbox: &Inbox) -> Result<bool> {
     }
     Ok(seen.len() == waiting.len() && waiting.len() < LOOKED_FOR)
 }
+
+#[cfg(test)]
+#[cfg(feature = "client-redis")]
+mod tests;

@@ -11,9 +11,10 @@
 --
 -- Looks at a bounded number of entries, so as not to hold the server up, from ARGV[8] on. Returns a list
 -- of the entries taken, each its id, its deliveries before, itself; a list of those to be given up, each
--- its id, its deliveries, its consumer, how long it has been idle, itself; whether entries on their last
--- delivery wait or were taken; from where to go on, empty where nothing more is to be looked at; and
--- whether there are more to take than were asked for.
+-- its id, its deliveries, its consumer, how long it has been idle, itself with an empty body, which may be
+-- what kept it from ever coming through; whether entries on their last delivery wait or were taken; from
+-- where to go on, empty where nothing more is to be looked at; and whether there are more to take than were
+-- asked for.
 local key, group, me = KEYS[1], ARGV[1], ARGV[2]
 local grace, most, permitted = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local holding = ARGV[7] ~= '0'
@@ -30,6 +31,10 @@ while from ~= '' and seen < 2000 do
         if idle >= grace then redis.call('XACK', key, group, id) end
       elseif deliveries >= permitted then
         if #exhausted < 100 then
+          local fields = entry[1][2]
+          for i = 1, #fields, 2 do
+            if fields[i] == 'body' then fields[i + 1] = '' end
+          end
           exhausted[#exhausted + 1] = {id, deliveries, owner, idle, entry[1]}
         end
       elseif permitted > 1 and deliveries + 1 == permitted then

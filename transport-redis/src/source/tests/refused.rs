@@ -90,7 +90,7 @@ async fn what_is_given_up_is_buried_once_its_caller_is_told() {
     tell.answer([full(), refused("WRONGTYPE")]);
     let bury = processor.next("EVAL bury").await;
     assert_eq!(bury.lines().len(), 1);
-    assert!(bury.lines()[0].starts_with("EVAL bury 2 request dead group 2-0 1 10 "));
+    assert!(bury.lines()[0].starts_with("EVAL bury 2 request dead group 2-0 1 10 1 last_ms "));
     bury.answer([Value::Int(1)]);
 }
 
