@@ -1,5 +1,6 @@
 //! A network that cuts, stalls, dawdles.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use dynamic_batcher_conformance::faults::{Network, Peer, Proxy};
@@ -172,4 +173,34 @@ pub(crate) async fn a_reply_stream_is_kept_however_often_connections_are_cut(cli
     let expiry: i64 = rig.probe.say(&format!("TTL {}", streams[0]));
     assert!(expiry > NOT_PUT_OFF, "it expires in {expiry} s");
     behind.end().await;
+}
+
+/// It takes longer than a connection may be silent. (Of what moves, `fred` shows nothing.)
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_a_slow_network_carries_is_answered_at_its_first_delivery() {
+    /// For 16 KiB at most: 2 MB/s.
+    const PAUSE: Duration = Duration::from_millis(8);
+    /// About 24 MB.
+    const PAIRS: usize = 600_000;
+    const VALUE: i64 = 1_000_000_000_000_000_000;
+    let rig = Rig::new(Client::Redis);
+    let proxy = Proxy::start(rig.server.port(), 9).await;
+    let mut config = rig.config();
+    config.port = proxy.port();
+    config.lease = PATIENCE;
+    config.grace = PATIENCE;
+    config.max_deliveries = NonZeroU32::MIN;
+    let processor = rig.processor_with(config).await;
+    proxy.set(Network::Slow(PAUSE));
+    let caller = rig.caller().await;
+    let mut job = rig.job();
+    job.values
+        .extend(std::iter::repeat_n([VALUE, -VALUE], PAIRS).flatten());
+    let end = rig.send(&caller, job).await;
+    assert_eq!(kind(&end), "Ok", "{end:?}");
+    assert!(end.elapsed > Duration::from_secs(10), "{end:?}");
+    rig.ledger.assert(&[]);
+    proxy.set(Network::Fine);
+    drop(caller);
+    rig.end(vec![processor]).await;
 }
