@@ -87,7 +87,8 @@ pub struct RedisConfig {
     /// caller does not take its answer: longer than any such caller's `delay`. What Python
     /// processors leave pending is taken over after this time too. Default: 60 s; the lease to a day.
     pub grace: Duration,
-    /// How often a request is delivered before it is given up: only a lease that ran out counts.
+    /// How often a request is delivered before it is given up. A delivery counts when its lease ran out,
+    /// and when a handler had started and the processor was stopped, or its drain came to its deadline.
     /// Its caller gets [`Undeliverable`](dynamic_batcher::ErrorKind::Undeliverable), and it goes to the dead letters.
     /// Default: 3.
     pub max_deliveries: NonZeroU32,
@@ -289,6 +290,16 @@ impl RedisConfig {
     pub fn on_full(mut self, on_full: OnFull) -> Self {
         self.on_full = on_full;
         self
+    }
+}
+
+impl RedisConfig {
+    /// Where the server is, for people.
+    pub(crate) fn address(&self) -> String {
+        match &self.socket {
+            Some(path) => path.display().to_string(),
+            None => format!("{}:{}", self.host, self.port),
+        }
     }
 }
 

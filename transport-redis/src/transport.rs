@@ -14,6 +14,12 @@ use crate::dead::DeadLetters;
 use crate::source::RedisConsumer;
 use crate::wire::RedisWire;
 
+#[cfg(any(feature = "client-redis", feature = "client-fred"))]
+mod failed_at;
+
+#[cfg(any(feature = "client-redis", feature = "client-fred"))]
+use failed_at::failed_at;
+
 /// The Redis transport: callers and processors in different processes, on different hosts, in
 /// different languages.
 ///
@@ -85,7 +91,9 @@ impl RedisTransport {
     pub async fn connect(config: RedisConfig) -> Result<Self> {
         config.check_address()?;
         let client = crate::client::redis::client(&config)?;
-        Self::with_redis(client, config).await
+        let address = config.address();
+        let connected = Self::with_redis(client, config).await;
+        connected.map_err(|error| failed_at(address, error))
     }
 
     /// As [`connect`](Self::connect), with the options of a client of the crate `redis`: TLS, an ACL
@@ -143,7 +151,9 @@ impl RedisTransport {
     pub async fn connect_fred(config: RedisConfig) -> Result<Self> {
         config.check_address()?;
         let client = crate::client::fred::client(&config)?;
-        Self::with_fred(&client, config).await
+        let address = config.address();
+        let connected = Self::with_fred(&client, config).await;
+        connected.map_err(|error| failed_at(address, error))
     }
 
     /// As [`connect_fred`](Self::connect_fred), with the options of a client of the crate `fred`.

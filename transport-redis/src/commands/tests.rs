@@ -10,7 +10,6 @@ use super::*;
 use crate::RedisConfig;
 use crate::client::redis::{RedisClient, client};
 use crate::client::{Client, send_one};
-use crate::clock::Clock;
 use crate::value::Value;
 
 /// More than the scripts see at once, twice.
@@ -30,18 +29,9 @@ impl Rig {
         let connected = RedisClient::connect(client(&config).unwrap()).await;
         let client: Arc<dyn Client> = Arc::new(connected.unwrap());
         let place = Place {
-            client: Arc::clone(&client),
-            clock: Clock::read(&*client).await.unwrap(),
-            request_stream: "request".into(),
-            again_stream: "again".into(),
-            dead_stream: "dead".into(),
-            reply_prefix: "reply:".into(),
-            group: "group".into(),
             consumer: "rust-me".into(),
             lease: LEASE,
-            grace: LEASE,
-            max_deliveries: 3,
-            max_dead_letters: 10,
+            ..Place::sample(Arc::clone(&client)).await
         };
         let rig = Self {
             client,

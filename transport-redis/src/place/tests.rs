@@ -13,23 +13,30 @@ use crate::strategies::{any_bytes, matching};
 
 const PREFIX: &str = "{request}:reply:";
 
+impl Place {
+    /// Where the tests are, with names that are easily told apart.
+    pub(crate) async fn sample(client: Arc<dyn Client>) -> Self {
+        let clock = Clock::read(&*client).await.unwrap();
+        Self {
+            client,
+            clock,
+            request_stream: "request".into(),
+            again_stream: "again".into(),
+            dead_stream: "dead".into(),
+            reply_prefix: PREFIX.into(),
+            group: "group".into(),
+            consumer: "me".into(),
+            lease: Duration::from_secs(3),
+            grace: Duration::from_secs(30),
+            max_deliveries: 3,
+            max_dead_letters: 10,
+        }
+    }
+}
+
 fn place() -> Place {
     let (client, _line) = Scripted::with_routine(|_| Some(texts(["100", "0"])));
-    let clock = Clock::read(&*client).now_or_never().unwrap().unwrap();
-    Place {
-        client,
-        clock,
-        request_stream: "request".into(),
-        again_stream: "again".into(),
-        dead_stream: "dead".into(),
-        reply_prefix: PREFIX.into(),
-        group: "group".into(),
-        consumer: "me".into(),
-        lease: Duration::from_secs(3),
-        grace: Duration::from_secs(3),
-        max_deliveries: 3,
-        max_dead_letters: 10,
-    }
+    Place::sample(client).now_or_never().unwrap()
 }
 
 fn field() -> impl Strategy<Value = (Bytes, Bytes)> {

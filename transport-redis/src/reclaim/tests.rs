@@ -5,7 +5,6 @@ use dynamic_batcher_conformance::RedisServer;
 use super::*;
 use crate::client::Client;
 use crate::client::redis::RedisClient;
-use crate::clock::Clock;
 use crate::command::Command;
 
 const REPLY_TO: &str = "{request}:reply:0123456789abcdef";
@@ -14,21 +13,7 @@ async fn place(server: &RedisServer) -> Place {
     let url = format!("redis://127.0.0.1:{}", server.port());
     let options = ::redis::Client::open(url).unwrap();
     let client: Arc<dyn Client> = Arc::new(RedisClient::connect(options).await.unwrap());
-    let clock = Clock::read(&*client).await.unwrap();
-    Place {
-        client,
-        clock,
-        request_stream: "request".into(),
-        again_stream: "again".into(),
-        dead_stream: "dead".into(),
-        reply_prefix: "{request}:reply:".into(),
-        group: "group".into(),
-        consumer: "me".into(),
-        lease: Duration::from_secs(3),
-        grace: Duration::from_secs(30),
-        max_deliveries: 3,
-        max_dead_letters: 10,
-    }
+    Place::sample(client).await
 }
 
 /// Adds an entry that was delivered three times to a consumer that has died.

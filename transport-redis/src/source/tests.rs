@@ -18,7 +18,6 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::client::scripted::{Line, Scripted, Sent, entry, list, text, texts};
-use crate::clock::Clock;
 use crate::value::Value;
 
 const LEASE: Duration = Duration::from_secs(3);
@@ -43,21 +42,7 @@ impl Processor {
             "TIME" => Some(texts(["100", "0"])),
             _ => None,
         });
-        let clock = Clock::read(&*client).await.unwrap();
-        let consumer = RedisConsumer::new(Place {
-            client,
-            clock,
-            request_stream: "request".into(),
-            again_stream: "again".into(),
-            dead_stream: "dead".into(),
-            reply_prefix: "{request}:reply:".into(),
-            group: "group".into(),
-            consumer: "me".into(),
-            lease: LEASE,
-            grace: 10 * LEASE,
-            max_deliveries: 3,
-            max_dead_letters: 10,
-        });
+        let consumer = RedisConsumer::new(Place::sample(client).await);
         let mut processor = Self {
             consumer,
             line,

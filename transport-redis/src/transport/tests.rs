@@ -40,6 +40,29 @@ fn refused(connected: Result<RedisTransport>, says: &str) {
     assert!(error.to_string().contains(says), "{error}");
 }
 
+fn names_the_address(connected: Result<RedisTransport>, port: u16) {
+    let error = connected.expect_err("nobody is there");
+    assert_eq!(error.kind(), ErrorKind::Connection);
+    let begins = format!("the connection failed: 127.0.0.1:{port}: ");
+    assert!(error.to_string().starts_with(&begins), "{error}");
+}
+
+#[cfg(feature = "client-redis")]
+#[tokio::test]
+async fn who_finds_nobody_with_redis_is_told_where() {
+    let config = nowhere();
+    let port = config.port;
+    names_the_address(RedisTransport::connect(config).await, port);
+}
+
+#[cfg(feature = "client-fred")]
+#[tokio::test]
+async fn who_finds_nobody_with_fred_is_told_where() {
+    let config = nowhere();
+    let port = config.port;
+    names_the_address(RedisTransport::connect_fred(config).await, port);
+}
+
 #[cfg(feature = "client-redis")]
 #[tokio::test]
 async fn wrong_settings_are_refused_before_redis_connects() {

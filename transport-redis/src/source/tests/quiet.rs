@@ -23,6 +23,17 @@ fn reads(lines: &[String]) -> bool {
     lines.iter().any(|line| line.starts_with("XREADGROUP"))
 }
 
+async fn one_is_taken_once_these_are_answered(processor: &mut Processor, held: Vec<RawDelivery>) {
+    let answered = Instant::now();
+    processor.replies(None, held).await;
+    let take = processor.next("EVAL take_over").await;
+    assert_eq!(answered.elapsed(), Duration::ZERO);
+    assert!(take.lines()[0].ends_with(" 0 -"));
+    take.answer([took([("1-0", 2)], true)]);
+    processor.during(EVERY / 4).await;
+    assert_eq!(ids(&processor.recv()), ["1-0"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn while_it_is_held_nothing_is_read_and_afterwards_reading_goes_on_at_once() {
     let (mut processor, last) = with_a_last_delivery().await;
@@ -53,14 +64,7 @@ async fn one_that_waits_is_taken_as_soon_as_nothing_is_held() {
     processor.blocked.take().unwrap().answer([Value::Nil]);
     assert!(processor.recv().is_empty());
     assert!(!reads(&processor.during(EVERY / 4).await));
-    let answered = Instant::now();
-    processor.replies(None, held).await;
-    let take = processor.next("EVAL take_over").await;
-    assert_eq!(answered.elapsed(), Duration::ZERO);
-    assert!(take.lines()[0].ends_with(" 0 -"));
-    take.answer([took([("1-0", 2)], true)]);
-    processor.during(EVERY / 4).await;
-    assert_eq!(ids(&processor.recv()), ["1-0"]);
+    one_is_taken_once_these_are_answered(&mut processor, held).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -139,14 +143,7 @@ async fn behind_what_may_never_end_one_that_waits_keeps_no_others_waiting() {
     processor.replies(None, hanging).await;
     processor.blocked.take().unwrap().answer([Value::Nil]);
     assert!(!others_are_read(&mut processor, LEASE - EVERY).await);
-    let answered = Instant::now();
-    processor.replies(None, others).await;
-    let take = processor.next("EVAL take_over").await;
-    assert_eq!(answered.elapsed(), Duration::ZERO);
-    assert!(take.lines()[0].ends_with(" 0 -"));
-    take.answer([took([("1-0", 2)], true)]);
-    processor.during(EVERY / 4).await;
-    assert_eq!(ids(&processor.recv()), ["1-0"]);
+    one_is_taken_once_these_are_answered(&mut processor, others).await;
 }
 
 #[tokio::test(start_paused = true)]
