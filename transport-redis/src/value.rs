@@ -75,7 +75,8 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let advice = match self.code.as_str() {
-            "NOAUTH" | "WRONGPASS" => ": set the password, REDIS__PASSWORD",
+            "NOAUTH" => ": set the password, REDIS__PASSWORD",
+            "WRONGPASS" => ": correct the user or the password, REDIS__PASSWORD",
             "NOPERM" => ": allow the user of this connection that command and key",
             "WRONGTYPE" => ": another program uses this key, choose another name",
             "READONLY" => ": it is a replica, connect to the primary",
