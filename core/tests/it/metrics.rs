@@ -162,10 +162,11 @@ async fn how_calls_end_without_a_response() {
     let book = Book::new();
     let gate = Arc::new(Semaphore::new(0));
     let (batcher, processor) = start(&book, 3, gated(&gate));
-    let running = tokio::spawn({
+    let send = |request| {
         let batcher = batcher.clone();
-        async move { batcher.send(1).await }
-    });
+        tokio::spawn(async move { batcher.send(request).await })
+    };
+    let running = send(1);
     sleep(Duration::from_millis(1)).await;
 
     // One that the processor has read, and so takes out itself.
@@ -175,18 +176,20 @@ async fn how_calls_end_without_a_response() {
     tokio::time::timeout(Duration::from_millis(10), batcher.send(3))
         .await
         .expect_err("nothing ends");
-    // They are in the processor's hands still, and with the one that runs fill the queue.
-    batcher.send(4).await.expect_err("the queue is full");
+    // They are in the processor's hands still, and no longer count: with these the queue is full.
+    let waiting = [send(4), send(5)];
+    sleep(Duration::from_millis(1)).await;
+    batcher.send(6).await.expect_err("the queue is full");
     drop(processor);
-    running
-        .await
-        .expect("no panic")
-        .expect_err("its processor is gone");
+    for lost in [running].into_iter().chain(waiting) {
+        let outcome = lost.await.expect("no panic");
+        outcome.expect_err("its processor is gone");
+    }
     book.assert_requests([
         ("expired", 1),
         ("cancelled", 1),
         ("rejected", 1),
-        ("lost", 1),
+        ("lost", 3),
     ]);
 }
 
