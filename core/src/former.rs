@@ -163,7 +163,10 @@ impl<T> Former<T> {
     }
 
     /// What [`take`](Self::take) takes.
-    pub(crate) fn next_batch(&self, reason: CloseReason) -> impl Iterator<Item = &Item<T>> {
+    pub(crate) fn next_batch(
+        &self,
+        reason: CloseReason,
+    ) -> impl ExactSizeIterator<Item = &Item<T>> {
         let (waiting, size) = match reason {
             CloseReason::LastAttempt => (&self.alone, 1),
             _ => (&self.open, self.batch_size),
@@ -173,7 +176,7 @@ impl<T> Former<T> {
 
     /// Takes the batch that [`step`](Self::step) said to run.
     pub(crate) fn take(&mut self, reason: CloseReason) -> impl Iterator<Item = Item<T>> {
-        let size = self.next_batch(reason).count();
+        let size = self.next_batch(reason).len();
         if reason == CloseReason::LastAttempt {
             return self.alone.drain(..size);
         }

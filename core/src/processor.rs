@@ -122,9 +122,9 @@ impl<Req, Resp> BatchProcessor<Req, Resp> {
     /// It takes no more requests. What it has read runs, as far as time allows; what could not be
     /// started is given back, and other processors have it at once; what still runs at the
     /// deadline is given up: in process its callers get an error, over Redis others run it again, and
-    /// that it was here counts as a delivery. So give it more time than a batch takes. Requests that no processor is left for
-    /// end with [`Closed`](ErrorKind::Closed) on a transport that can know it, so stop sending
-    /// before draining the last processor.
+    /// that it was here counts as a delivery. So give it more time than a batch takes. Requests that no
+    /// processor is left for end with [`Closed`](ErrorKind::Closed) on a transport that can know it, so
+    /// stop sending before draining the last processor.
     ///
     /// # Errors
     ///
@@ -244,7 +244,8 @@ impl<Req, Resp> BatchProcessor<Req, Resp> {
     /// [`on_batch_error`](BatchPolicy::on_batch_error) and [`warm_up`](BatchPolicy::warm_up), of which
     /// this says nothing. A `run_timeout` can be changed or removed (`policy.run_timeout = None`)
     /// where there was one at the start, where there was more than one instance (but for
-    /// [`spawn_handler`](Self::spawn_handler), which has one), and under `spawn_blocking`; elsewhere the handler runs on the processor's own task, where its time cannot be kept.
+    /// [`spawn_handler`](Self::spawn_handler), which has one), and under `spawn_blocking`; elsewhere the
+    /// handler runs on the processor's own task, where its time cannot be kept.
     ///
     /// # Errors
     ///
