@@ -184,16 +184,15 @@ impl Inbox {
         held.is_some_and(|held| held.serial == hold.serial)
     }
 
-    /// A handler starts on these, a batch.
-    pub(crate) fn started(&self, holds: impl Iterator<Item = Hold>) {
-        let now = Instant::now();
+    /// A handler starts on these, a batch, `at` this instant.
+    pub(crate) fn started(&self, holds: impl Iterator<Item = Hold>, at: Instant) {
         let mut state = self.lock();
         state.running += 1;
         for Hold { id, serial } in holds {
             if let Some(held) = state.held.get_mut(&id)
                 && held.serial == serial
             {
-                held.started = Some(now);
+                held.started = Some(at);
             }
         }
     }

@@ -167,8 +167,8 @@ impl Consumer<Vec<u8>, Vec<u8>> for RedisConsumer {
         !self.inbox.is_held(ticket.hold)
     }
 
-    fn start<'a>(&self, tickets: impl Iterator<Item = &'a RedisTicket>, _at: Instant) {
-        self.inbox.started(tickets.map(|ticket| ticket.hold));
+    fn start<'a>(&self, tickets: impl Iterator<Item = &'a RedisTicket>, at: Instant) {
+        self.inbox.started(tickets.map(|ticket| ticket.hold), at);
     }
 
     async fn reply(

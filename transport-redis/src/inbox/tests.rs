@@ -71,7 +71,7 @@ async fn the_ticket_of_a_lease_that_was_lost_says_nothing_about_the_next_one() {
     assert!(!inbox.is_held(hold(&first[0])));
     assert!(inbox.is_held(hold(&second[0])));
 
-    inbox.started([hold(&first[0])].into_iter());
+    inbox.started([hold(&first[0])].into_iter(), Instant::now());
     assert!(!inbox.settle(hold(&first[0])));
     drop(first);
     assert!(inbox.dropped().is_empty());
