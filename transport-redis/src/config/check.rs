@@ -8,6 +8,8 @@ use dynamic_batcher::{Error, ErrorKind, Result};
 use super::RedisConfig;
 use crate::keys::Keys;
 
+pub(super) const A_TEXT: &str = "any text that is not empty";
+pub(super) const A_PORT: &str = "a port from 1 to 65535";
 const SHORTEST_DELAY: Duration = Duration::from_millis(1);
 const SHORTEST_LEASE: Duration = Duration::from_millis(100);
 /// More is of no use, and with far more a sum of times would overflow.
@@ -47,11 +49,7 @@ impl RedisConfig {
         if self.socket.is_none() {
             check_text("`host` (REDIS__HOST)", &self.host)?;
             if self.port == 0 {
-                return Err(refused(
-                    "`port` (REDIS__PORT)",
-                    "0",
-                    "a port from 1 to 65535",
-                ));
+                return Err(refused("`port` (REDIS__PORT)", "0", A_PORT));
             }
         }
         match &self.username {
@@ -69,11 +67,7 @@ impl RedisConfig {
 /// As in the environment, space alone is nothing.
 fn check_text(name: &str, text: &str) -> Result<()> {
     match text.trim().is_empty() {
-        true => Err(refused(
-            name,
-            &format!("{text:?}"),
-            "any text that is not empty",
-        )),
+        true => Err(refused(name, &format!("{text:?}"), A_TEXT)),
         false => Ok(()),
     }
 }

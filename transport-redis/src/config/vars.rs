@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use dynamic_batcher::{Error, ErrorKind, Result, env};
 
 use super::RedisConfig;
+use super::check::{A_PORT, A_TEXT};
 
 /// The default with what the variables say.
 pub(super) fn read(var: impl Fn(&str) -> Option<OsString>) -> Result<RedisConfig> {
@@ -25,14 +26,14 @@ pub(super) fn read(var: impl Fn(&str) -> Option<OsString>) -> Result<RedisConfig
             &mut config.stream_group_batcher,
         ),
     ] {
-        let text = env::parsed(&var, name, "any text that is not empty", |text| {
+        let text = env::parsed(&var, name, A_TEXT, |text| {
             (!text.is_empty()).then(|| text.to_owned())
         })?;
         if let Some(text) = text {
             *field = text;
         }
     }
-    let port = env::parsed(&var, "REDIS__PORT", "a port from 1 to 65535", |text| {
+    let port = env::parsed(&var, "REDIS__PORT", A_PORT, |text| {
         text.parse().ok().filter(|port| *port > 0)
     })?;
     config.port = port.unwrap_or(config.port);
