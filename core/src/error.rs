@@ -42,7 +42,8 @@ struct Repr {
     kind: ErrorKind,
     /// What is known beyond the kind; empty when the kind says it all.
     detail: String,
-    source: Option<BoxError>,
+    /// Shared, so that an error made of another keeps its cause, whoever has that one too.
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 /// What happened to a request. More kinds may come: a `match` needs a `_` arm.
@@ -148,7 +149,7 @@ impl Error {
     #[must_use]
     pub fn with_source(kind: ErrorKind, source: impl Into<BoxError>) -> Self {
         let source = source.into();
-        Self::from_parts(kind, source.to_string(), Some(source))
+        Self::from_parts(kind, source.to_string(), Some(source.into()))
     }
 
     /// Makes the error of a request, or of a batch, that its handler could not serve.
@@ -163,7 +164,11 @@ impl Error {
         Self::new(ErrorKind::Timeout { queued, started }, detail)
     }
 
-    fn from_parts(kind: ErrorKind, detail: String, source: Option<BoxError>) -> Self {
+    fn from_parts(
+        kind: ErrorKind,
+        detail: String,
+        source: Option<Arc<dyn StdError + Send + Sync>>,
+    ) -> Self {
         Self(Arc::new(Repr {
             kind,
             detail,
@@ -171,17 +176,25 @@ impl Error {
         }))
     }
 
-    /// The same with a detail that begins with what it is about. One that somebody else has too stays
-    /// as it is.
-    pub(crate) fn within(self, what: &str) -> Self {
-        match Arc::try_unwrap(self.0) {
-            Ok(Repr {
-                kind,
-                detail,
-                source,
-            }) => Self::from_parts(kind, format!("{what}: {detail}"), source),
-            Err(shared) => Self(shared),
-        }
+    /// The same error with a detail that begins with `what` it is about; its cause stays.
+    ///
+    /// For authors of transports and codecs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::error::Error as _;
+    /// use dynamic_batcher::{Error, ErrorKind};
+    ///
+    /// let cause = "x".parse::<u32>().unwrap_err();
+    /// let error = Error::with_source(ErrorKind::Decode, cause).within("the request");
+    /// assert_eq!(error.detail(), "the request: invalid digit found in string");
+    /// assert!(error.source().unwrap().is::<std::num::ParseIntError>());
+    /// ```
+    #[must_use]
+    pub fn within(&self, what: impl fmt::Display) -> Self {
+        let detail = format!("{what}: {}", self.0.detail);
+        Self::from_parts(self.0.kind, detail, self.0.source.clone())
     }
 
     /// What happened.

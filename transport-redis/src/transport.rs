@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use dynamic_batcher::{
-    CallMeta, Coded, Decode, Encode, Json, Observer, Reply, Result, Source, Transport,
+    CallMeta, Coded, Decode, Encode, Error, ErrorKind, Json, Observer, Reply, Result, Source,
+    Transport,
 };
 
 use crate::client::{Client, send_accepted};
@@ -13,12 +14,6 @@ use crate::config::RedisConfig;
 use crate::dead::DeadLetters;
 use crate::source::RedisConsumer;
 use crate::wire::RedisWire;
-
-#[cfg(any(feature = "client-redis", feature = "client-fred"))]
-mod failed_at;
-
-#[cfg(any(feature = "client-redis", feature = "client-fred"))]
-use failed_at::failed_at;
 
 /// The Redis transport: callers and processors in different processes, on different hosts, in
 /// different languages.
@@ -93,7 +88,7 @@ impl RedisTransport {
         let client = crate::client::redis::client(&config)?;
         let address = config.address();
         let connected = Self::with_redis(client, config).await;
-        connected.map_err(|error| failed_at(address, error))
+        connected.map_err(|error| failed_at(&address, error))
     }
 
     /// As [`connect`](Self::connect), with the options of a client of the crate `redis`: TLS, an ACL
@@ -153,7 +148,7 @@ impl RedisTransport {
         let client = crate::client::fred::client(&config)?;
         let address = config.address();
         let connected = Self::with_fred(&client, config).await;
-        connected.map_err(|error| failed_at(address, error))
+        connected.map_err(|error| failed_at(&address, error))
     }
 
     /// As [`connect_fred`](Self::connect_fred), with the options of a client of the crate `fred`.
@@ -294,6 +289,15 @@ impl<C> Clone for RedisTransport<C> {
 impl<C> fmt::Debug for RedisTransport<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisTransport").finish_non_exhaustive()
+    }
+}
+
+/// Who cannot connect is told where it was tried: mostly it is the wrong place.
+#[cfg(any(feature = "client-redis", feature = "client-fred"))]
+fn failed_at(address: &str, error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Connection => error.within(address),
+        _ => error,
     }
 }
 
