@@ -7,7 +7,7 @@ use dynamic_batcher::{Answer, BatchInfo, Error, Result};
 use foldhash::HashMap;
 use tokio::time::Instant;
 
-use crate::client::send_repeatedly;
+use crate::client::{pipeline_len, send_repeatedly};
 use crate::command::Command;
 use crate::commands;
 use crate::dead::{Body, Burial};
@@ -18,9 +18,6 @@ use crate::request::Caller;
 use crate::source::RedisTicket;
 use crate::types::ResponseStream;
 use crate::value::Value;
-
-/// About the most bytes of answers in one pipeline.
-const PIPELINE_BYTES: usize = 4 << 20;
 
 /// What a Python caller reads as the failure of its request.
 const FAILED: &str = "null";
@@ -129,14 +126,8 @@ pub(crate) async fn send(place: &Place, mut commands: Vec<Command>) -> (Vec<Valu
     let start = Instant::now();
     let mut replies = Vec::new();
     loop {
-        let mut bytes = 0;
-        let fits = |command: &&Command| {
-            let is_first = bytes == 0;
-            bytes += command.bytes.len();
-            is_first || bytes <= PIPELINE_BYTES
-        };
-        let count = commands.iter().take_while(fits).count();
-        let others = commands.split_off(count);
+        let lengths = commands.iter().map(|command| command.bytes.len());
+        let others = commands.split_off(pipeline_len(lengths));
         let patience = place.lease.saturating_sub(start.elapsed());
         match send_repeatedly(&*place.client, commands, patience).await {
             Ok(got) => replies.extend(got),

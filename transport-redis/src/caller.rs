@@ -107,7 +107,6 @@ impl Caller {
             body,
             deadline: meta.deadline,
             trace: meta.trace_context(),
-            may_be_there: false,
         };
         // Where its task has ended, so has the call.
         let _ = self.submissions.send(Submission::Add(request));

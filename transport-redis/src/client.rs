@@ -106,6 +106,21 @@ pub(crate) async fn send_repeatedly(
     }
 }
 
+/// About the most bytes in one pipeline: whatever else goes over the connection waits for as long as
+/// they take.
+pub(crate) const PIPELINE_BYTES: usize = 4 << 20;
+
+/// How many go in one pipeline of what has these lengths in bytes, at least one.
+pub(crate) fn pipeline_len(lengths: impl Iterator<Item = usize>) -> usize {
+    let mut bytes = 0;
+    let fits = |length: &usize| {
+        let is_first = bytes == 0;
+        bytes += (*length).max(1);
+        is_first || bytes <= PIPELINE_BYTES
+    };
+    lengths.take_while(fits).count()
+}
+
 /// A connection for one command at a time. Dropped, it is closed, also while a command blocks.
 #[async_trait]
 pub(crate) trait Dedicated: Send + Sync + 'static {

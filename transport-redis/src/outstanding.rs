@@ -157,12 +157,12 @@ impl Outstanding {
         gone.map(|(_, id)| id).collect()
     }
 
-    /// Notes that these were refused: they are not on the stream.
+    /// Notes that these were refused: they are not on the stream, unless an earlier one is.
     pub(crate) fn set_refused(&self, idems: impl Iterator<Item = u64>) {
         let mut table = self.lock();
         for idem in idems {
             if let Some(waiting) = table.waiting.get_mut(&idem) {
-                waiting.sent = false;
+                waiting.sent = waiting.unconfirmed;
             }
         }
     }
@@ -175,6 +175,13 @@ impl Outstanding {
                 waiting.unconfirmed = true;
             }
         }
+    }
+
+    /// Whether one may be on the stream though its last sending was refused.
+    pub(crate) fn is_unconfirmed(&self, idem: u64) -> bool {
+        let table = self.lock();
+        let waiting = table.waiting.get(&idem);
+        waiting.is_some_and(|waiting| waiting.unconfirmed)
     }
 
     /// Ends a call, if somebody waits for it.

@@ -23,9 +23,8 @@ use self::line::Line;
 
 mod line;
 
-/// The most requests in one pipeline, and about the most bytes.
+/// The most requests in one pipeline.
 const PIPELINE: usize = 256;
-const PIPELINE_BYTES: usize = 4 << 20;
 /// The most pipelines on their way.
 const PIPELINES: usize = 4;
 /// The pause before sending again doubles from the first to the longest.
@@ -56,8 +55,6 @@ pub(crate) struct Request {
     pub(crate) body: Vec<u8>,
     pub(crate) deadline: Instant,
     pub(crate) trace: Option<TraceContext>,
-    /// It was sent on a connection that then failed: it may have been let in.
-    pub(crate) may_be_there: bool,
 }
 
 /// Sends what comes, until the last sender is gone.
@@ -251,9 +248,6 @@ impl Submitter {
                 sent.why = Some(Again::Failed(error));
             }
             Err(error) if error.kind() == ErrorKind::Connection => {
-                requests
-                    .iter_mut()
-                    .for_each(|each| each.may_be_there = true);
                 let idems = requests.iter().map(|each| each.idem);
                 self.outstanding.set_unconfirmed(idems);
                 sent.again = requests;
@@ -293,15 +287,14 @@ impl Submitter {
             "whether the request was let in is not known, and now the queue is full";
         let now = Instant::now();
         if self.on_full == OnFull::Wait {
-            let refused = requests.iter().filter(|request| !request.may_be_there);
-            let idems = refused.map(|request| request.idem);
+            let idems = requests.iter().map(|request| request.idem);
             self.outstanding.set_refused(idems);
             sent.why = Some(Again::Full(self.outstanding.refuse(now)));
             sent.again = requests;
             return;
         }
         let refused = requests.iter().map(|request| {
-            let error = match request.may_be_there {
+            let error = match self.outstanding.is_unconfirmed(request.idem) {
                 true => Error::new(ErrorKind::Connection, SENT_BEFORE),
                 false => {
                     let retry_after = self.outstanding.refuse(now);

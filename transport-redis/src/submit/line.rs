@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::{PIPELINE, PIPELINE_BYTES, PIPELINES, Request};
+use super::{PIPELINE, PIPELINES, Request};
+use crate::client::pipeline_len;
 use crate::outstanding::Outstanding;
 
 /// By their numbers, but for those that callers have sent at the same time.
@@ -45,13 +46,8 @@ impl Line {
 
     /// Takes as many as go together.
     pub(super) fn take_pipeline(&mut self) -> Vec<Request> {
-        let mut bytes = 0;
-        let fits = |request: &&Request| {
-            let first = bytes == 0;
-            bytes += request.body.len().max(1);
-            first || bytes <= PIPELINE_BYTES
-        };
-        let count = self.requests.iter().take(PIPELINE).take_while(fits).count();
+        let bodies = self.requests.iter().take(PIPELINE);
+        let count = pipeline_len(bodies.map(|request| request.body.len()));
         self.requests.drain(..count).collect()
     }
 
@@ -83,7 +79,6 @@ mod tests {
                 body: Vec::new(),
                 deadline: Instant::now(),
                 trace: None,
-                may_be_there: false,
             };
             line.push(request, &outstanding);
             match n % 100 {

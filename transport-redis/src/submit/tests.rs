@@ -9,6 +9,7 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::*;
+use crate::client::PIPELINE_BYTES;
 use crate::client::scripted::{Line, Scripted, Sent, list, refused, text, texts};
 use crate::outstanding::Outcome;
 use crate::value::{Refusal, Value};
@@ -103,7 +104,6 @@ fn add_to(submissions: &mpsc::UnboundedSender<Submission>, idem: u64, body: &[u8
         body: body.to_vec(),
         deadline: Instant::now() + TIMEOUT,
         trace: None,
-        may_be_there: false,
     };
     submissions.send(Submission::Add(request)).unwrap();
 }
