@@ -17,7 +17,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 #[cfg(unix)]
 use tokio::net::UnixStream;
 use tokio::net::{TcpStream, lookup_host};
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::connection::{Connection, Shared};
@@ -27,9 +26,11 @@ use crate::command::Command;
 use crate::value::{Refusal, Value};
 
 mod activity;
+mod driver;
 mod folded;
 
 use activity::Activity;
+use driver::Driver;
 use folded::Folded;
 
 pub(crate) type RedisClient = Shared<Multiplexed>;
@@ -100,8 +101,7 @@ pub(crate) struct Multiplexed {
 /// What belongs to a connection whose replies are folded.
 struct Folding {
     activity: Activity,
-    /// Of the task that reads and writes.
-    task: AbortHandle,
+    driver: Driver,
 }
 
 impl Multiplexed {
@@ -147,10 +147,10 @@ impl Multiplexed {
         let opened = MultiplexedConnection::new_with_config(login, stream, config);
         let (connection, driver) = opened.await?;
         switch.on();
-        let task = tokio::spawn(driver).abort_handle();
+        let driver = Driver::spawn(driver);
         Ok(Self {
             connection,
-            folding: Some(Folding { activity, task }),
+            folding: Some(Folding { activity, driver }),
         })
     }
 
@@ -158,14 +158,6 @@ impl Multiplexed {
         match (&self.folding, reply) {
             (Some(_), redis::Value::BulkString(reply)) => resp::read(&reply.into()),
             (_, reply) => Ok(reply.into()),
-        }
-    }
-}
-
-impl Drop for Multiplexed {
-    fn drop(&mut self) {
-        if let Some(folding) = &self.folding {
-            folding.task.abort();
         }
     }
 }
@@ -216,10 +208,12 @@ impl Connection for Multiplexed {
         }
         // A clone is a handle to the same connection, and must be had to send.
         let mut connection = self.connection.clone();
-        match connection
-            .send_packed_commands(&pipeline, 0, commands.len())
-            .await
-        {
+        let sent = connection.send_packed_commands(&pipeline, 0, commands.len());
+        let replies = match &self.folding {
+            Some(folding) => folding.driver.while_running(sent).await,
+            None => sent.await,
+        };
+        match replies {
             Ok(replies) => replies.into_iter().map(|reply| self.value(reply)).collect(),
             Err(error) => Err(failed(error)),
         }
