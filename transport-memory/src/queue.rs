@@ -52,13 +52,6 @@ struct Delivered<Resp> {
     started: Option<Instant>,
 }
 
-/// A request that has entered.
-pub(crate) struct Entered<Resp> {
-    pub(crate) slot: Arc<Slot<Resp>>,
-    /// A consumer that slept because there was nothing.
-    pub(crate) sleeper: Option<Waker>,
-}
-
 /// What is to be dropped when the lock is free: code of the user's may run then.
 pub(crate) type Dropped<Req, Resp> = (Left<Resp>, VecDeque<Queued<Req, Resp>>);
 
@@ -94,32 +87,30 @@ impl<Req, Resp> Queue<Req, Resp> {
         self.waiting.len() - self.gone + self.delivered.len() - gone_delivered
     }
 
-    /// Lets a request in, or hands it back and says why not.
+    /// Lets a request in, or hands it back and says why not. Returns a consumer that slept because
+    /// there was nothing.
     pub(crate) fn enter(
         &mut self,
         payload: Req,
-        meta: CallMeta,
-        call: Waker,
-    ) -> Result<Entered<Resp>, (Req, Error)> {
+        slot: &Arc<Slot<Resp>>,
+    ) -> Result<Option<Waker>, (Req, Error)> {
         if self.served && self.consumers == 0 {
             let error = Error::new(ErrorKind::Closed, "no processor is attached any more");
             return Err((payload, error));
         }
         let outstanding = self.outstanding();
         if let Some(admission) = &mut self.admission
-            && let Err(retry_after) = admission.admit(outstanding, meta.enqueued)
+            && let Err(retry_after) = admission.admit(outstanding, slot.meta.enqueued)
         {
             let error = Error::new(ErrorKind::QueueFull { retry_after }, "");
             return Err((payload, error));
         }
-        let slot = Arc::new(Slot::new(meta, call));
         self.waiting.push_back(Queued {
             payload,
-            slot: Arc::clone(&slot),
+            slot: Arc::clone(slot),
         });
         // Whoever was woken before may be held up by its handler: each request wakes another.
-        let sleeper = self.sleepers.pop();
-        Ok(Entered { slot, sleeper })
+        Ok(self.sleepers.pop())
     }
 
     /// Takes the request that has waited longest, if its caller still waits; `Err` holds one whose

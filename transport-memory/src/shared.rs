@@ -1,7 +1,8 @@
 //! What all handles, calls and consumers of a transport share: the queue, and who is to be woken.
 
+use std::hint::spin_loop;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::Waker;
 
 use tokio::runtime::{Handle, Id};
@@ -10,9 +11,13 @@ use tokio::time::Instant;
 use dynamic_batcher::{CallMeta, Error, ErrorKind, Result};
 
 use crate::config::MemoryConfig;
-use crate::queue::{Entered, Queue, Queued};
+use crate::queue::{Queue, Queued};
 use crate::slot::Slot;
 use crate::timer::{self, Arm};
+
+/// How often a thread looks for the lock to be free before it may sleep, and its pauses between.
+const LOOKS: u32 = 32;
+const PAUSES: u32 = 4;
 
 pub(crate) struct Shared<Req, Resp> {
     queue: Mutex<Queue<Req, Resp>>,
@@ -30,17 +35,17 @@ impl<Req: Send + 'static, Resp: Send + 'static> Shared<Req, Resp> {
         call: &Waker,
     ) -> Result<Arc<Slot<Resp>>> {
         let runtime = timer::current_runtime()?;
-        let call = call.clone();
+        // Before the lock is taken: others need not wait for the allocator.
+        let slot = Arc::new(Slot::new(meta, call.clone()));
         let (entered, arm) = {
             let mut queue = self.lock();
-            let entered = queue.enter(req, meta, call);
+            let entered = queue.enter(req, &slot);
             let arm = entered
                 .is_ok()
                 .then(|| queue.timers.arm(runtime.id(), meta.deadline));
             (entered, arm)
         };
-        let Entered { slot, sleeper } = entered.map_err(|(_, error)| error)?;
-        if let Some(sleeper) = sleeper {
+        if let Some(sleeper) = entered.map_err(|(_, error)| error)? {
             sleeper.wake();
         }
         if let Some(arm) = arm
@@ -63,23 +68,25 @@ impl<Req: Send + 'static, Resp: Send + 'static> Shared<Req, Resp> {
             Ok(runtime) => runtime,
             Err(error) => return reqs.iter().map(|_| Err(error.clone())).collect(),
         };
+        let slot = |_: &Req| Arc::new(Slot::new(meta, Waker::noop().clone()));
+        let new: Vec<_> = reqs.iter().map(slot).collect();
         let mut slots = Vec::with_capacity(reqs.len());
         let mut refused = Vec::new();
         let mut sleepers = Vec::new();
         let arm = {
             let mut queue = self.lock();
-            slots.extend(reqs.into_iter().map(|req| {
-                match queue.enter(req, meta, Waker::noop().clone()) {
-                    Ok(entered) => {
-                        sleepers.extend(entered.sleeper);
-                        Ok(entered.slot)
+            slots.extend(reqs.into_iter().zip(new).map(
+                |(req, slot)| match queue.enter(req, &slot) {
+                    Ok(sleeper) => {
+                        sleepers.extend(sleeper);
+                        Ok(slot)
                     }
                     Err((req, error)) => {
                         refused.push(req);
                         Err(error)
                     }
-                }
-            }));
+                },
+            ));
             queue.timers.arm(runtime.id(), meta.deadline)
         };
         drop(refused);
@@ -122,6 +129,15 @@ impl<Req, Resp> Shared<Req, Resp> {
 
     /// No code of the user's runs under the lock, so a poisoned one means nothing.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Queue<Req, Resp>> {
+        // A processor holds it for a few microseconds to read a batch, somewhat longer than the
+        // standard library waits before the thread sleeps; and to sleep takes several times as long.
+        for _ in 0..LOOKS {
+            match self.queue.try_lock() {
+                Ok(queue) => return queue,
+                Err(TryLockError::Poisoned(queue)) => return queue.into_inner(),
+                Err(TryLockError::WouldBlock) => (0..PAUSES).for_each(|_| spin_loop()),
+            }
+        }
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
