@@ -21,8 +21,8 @@ type CallFuture<'a, T> = StackFuture<'a, T, INLINE>;
 /// Any [`Transport`] behind one pointer, so that code that sends need not name it.
 ///
 /// A call whose future is small costs nothing for that: in process, one with a request of at most 32
-/// bytes, aligned as a pointer is or less. Any other costs one allocation, as does a `call_many`. Clones
-/// share the transport.
+/// bytes, aligned as a pointer is or less, and over Redis any. Any other costs one allocation, as does a
+/// `call_many`. Clones share the transport.
 pub struct AnyTransport<Req, Resp>(Arc<dyn ErasedTransport<Req, Resp>>);
 
 impl<Req: 'static, Resp: 'static> AnyTransport<Req, Resp> {

@@ -1,9 +1,12 @@
 //! Carries any type over a transport of bytes: the only place where bytes become types.
 
+use std::future::ready;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::Either;
 use tokio::time::Instant;
 
 use crate::codec::{Decode, Encode};
@@ -68,12 +71,17 @@ where
     Req: Send,
     Resp: Send,
 {
-    async fn call(&self, req: Req, meta: CallMeta) -> Result<Reply<Resp>> {
-        let body = encode(REQUEST, &*self.codec, &req)?;
+    /// Encodes at once; sends when the transport within does. A future of this form is small, so that a
+    /// batcher that does not know its transport need not allocate for it.
+    fn call(&self, req: Req, meta: CallMeta) -> impl Future<Output = Result<Reply<Resp>>> + Send {
+        let encoded = encode(REQUEST, &*self.codec, &req);
         // The request lives on as bytes alone.
         drop(req);
-        let reply = self.inner.call(body, meta).await?;
-        reply.try_map(|bytes| decode(RESPONSE, &*self.codec, &bytes))
+        let outcome = match encoded {
+            Ok(body) => Either::Left(self.inner.call(body, meta)),
+            Err(error) => Either::Right(ready(Err(error))),
+        };
+        outcome.map(|outcome| outcome?.try_map(|bytes| decode(RESPONSE, &*self.codec, &bytes)))
     }
 
     async fn call_many(&self, reqs: Vec<Req>, meta: CallMeta) -> Vec<Result<Reply<Resp>>> {

@@ -2,9 +2,11 @@
 
 use std::cell::Cell;
 use std::mem::size_of;
+use std::time::Duration;
 
 use dynamic_batcher::{
-    AnyTransport, BatchPolicy, BatchProcessor, Batcher, Coded, Error, Json, SendOptions, WhenIdle,
+    AnyTransport, BatchPolicy, BatchProcessor, Batcher, CallMeta, Coded, Error, Json, SendOptions,
+    Transport, WhenIdle,
 };
 use dynamic_batcher_memory::MemoryTransport;
 use serde::{Deserialize, Serialize};
@@ -36,6 +38,17 @@ fn an_error_is_one_word() {
     assert_eq!(size_of::<Error>(), size_of::<usize>());
     assert_eq!(size_of::<Option<Error>>(), size_of::<usize>());
     assert_error::<Error>();
+}
+
+/// [`AnyTransport`] has room for 48 bytes beside the metadata, and allocates what is larger.
+#[test]
+fn a_call_over_bytes_is_small_whatever_is_asked_and_answered() {
+    type Large = [u64; 32];
+    let coded = Coded::new(MemoryTransport::<Vec<u8>, Vec<u8>>::default(), Json);
+    let meta = CallMeta::new(Duration::from_secs(1));
+    let call = Transport::<Large, Large>::call(&coded, [0; 32], meta);
+    let room = size_of::<CallMeta>() + 48;
+    assert!(size_of_val(&call) <= room, "{}", size_of_val(&call));
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,13 +5,14 @@ use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dynamic_batcher::{CallMeta, Error, ErrorKind, Reply, Result};
+use dynamic_batcher::{CallMeta, Result};
 use tokio::runtime::{Handle, Id};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::admit::Admit;
+use crate::call::Call;
 use crate::client::Client;
 use crate::commands;
 use crate::config::RedisConfig;
@@ -94,14 +95,14 @@ impl Caller {
         self.tasks.iter().any(AbortHandle::is_finished)
     }
 
-    /// Sends one request and waits for its outcome.
-    pub(crate) async fn call(&self, body: Vec<u8>, meta: CallMeta) -> Result<Reply<Vec<u8>>> {
+    /// Sends one request, whose outcome the call waits for.
+    ///
+    /// # Errors
+    ///
+    /// `Encode` where no server takes a request of that length: it is not sent.
+    pub(crate) fn call(self: &Arc<Self>, body: Vec<u8>, meta: CallMeta) -> Result<Call> {
         let body = commands::fitting(body)?;
         let (idem, outcome) = self.outstanding.enter(meta);
-        let mut abandon = Abandon {
-            caller: self,
-            idem: Some(idem),
-        };
         let request = Request {
             idem,
             body,
@@ -110,12 +111,14 @@ impl Caller {
         };
         // Where its task has ended, so has the call.
         let _ = self.submissions.send(Submission::Add(request));
-        let outcome = outcome.await;
-        abandon.idem = None;
-        outcome.unwrap_or_else(|_| {
-            let text = "the runtime that the call was made on has ended";
-            Err(Error::new(ErrorKind::Connection, text))
-        })
+        Ok(Call::new(Arc::clone(self), idem, outcome))
+    }
+
+    /// Nobody waits for the outcome of this request any more: it is withdrawn.
+    pub(crate) fn abandon(&self, idem: u64) {
+        if let Some(id) = self.outstanding.abandon(idem) {
+            let _ = self.submissions.send(Submission::Delete(id));
+        }
     }
 }
 
@@ -127,23 +130,6 @@ impl Drop for Caller {
             let client = Arc::clone(&self.client);
             let delete = commands::delete_key(&self.reply_stream);
             runtime.spawn(async move { client.send(&[delete]).await });
-        }
-    }
-}
-
-/// Withdraws the request of a call that is dropped.
-struct Abandon<'a> {
-    caller: &'a Caller,
-    idem: Option<u64>,
-}
-
-impl Drop for Abandon<'_> {
-    fn drop(&mut self) {
-        let id = self
-            .idem
-            .and_then(|idem| self.caller.outstanding.abandon(idem));
-        if let Some(id) = id {
-            let _ = self.caller.submissions.send(Submission::Delete(id));
         }
     }
 }

@@ -108,6 +108,7 @@ mod backlog;
 #[cfg(feature = "bench-internals")]
 #[doc(hidden)]
 pub mod bench;
+mod call;
 mod caller;
 mod callers;
 mod client;

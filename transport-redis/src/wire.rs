@@ -1,8 +1,10 @@
 //! The transport over bytes, which every handle of it shares.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use dynamic_batcher::{CallMeta, Error, ErrorKind, Observer, Reply, Result, Source, Transport};
+use futures_util::future::Either;
 
 use crate::caller::{Caller, random_name};
 use crate::callers::Callers;
@@ -138,8 +140,17 @@ fn check_version(info: Value) -> Result<()> {
 }
 
 impl Transport<Vec<u8>, Vec<u8>> for RedisWire {
-    async fn call(&self, body: Vec<u8>, meta: CallMeta) -> Result<Reply<Vec<u8>>> {
-        self.caller()?.call(body, meta).await
+    /// Sends at once.
+    fn call(
+        &self,
+        body: Vec<u8>,
+        meta: CallMeta,
+    ) -> impl Future<Output = Result<Reply<Vec<u8>>>> + Send {
+        let sent = self.caller().and_then(|caller| caller.call(body, meta));
+        match sent {
+            Ok(call) => Either::Left(call),
+            Err(error) => Either::Right(ready(Err(error))),
+        }
     }
 }
 
