@@ -88,7 +88,7 @@ impl Admission {
             return Ok(());
         };
         let due = line.first <= now;
-        if !due && outstanding >= self.max_queue / 2 {
+        if !due && outstanding >= self.max_queue.div_ceil(2) {
             return Err(self.refuse(now));
         }
         if due {
@@ -241,6 +241,19 @@ mod tests {
         let (mut admission, now) = full();
         assert!(admission.admit(100, now).is_err());
         assert_eq!(admission.admit(49, now), Ok(()));
+    }
+
+    #[test]
+    fn half_of_an_odd_number_is_not_rounded_down() {
+        for (max_queue, less_than_half) in [(1, 0), (3, 1)] {
+            let now = Instant::now();
+            let mut admission = Admission::new(max_queue);
+            admission.drained(1, 1, || now);
+            admission.drained(1, 1, || now + PERIOD);
+            assert!(admission.admit(max_queue, now + PERIOD).is_err());
+            assert_eq!(admission.admit(less_than_half, now + PERIOD), Ok(()));
+            assert!(admission.admit(less_than_half + 1, now + PERIOD).is_err());
+        }
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! One batch from its opening to its answers, and the processor's books about it.
 
 use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher as _, Hasher as _};
+use std::hash::BuildHasher as _;
 use std::mem;
+use std::process;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,9 +61,9 @@ pub(crate) struct Books<'a, T> {
 
 impl<'a, T> Books<'a, T> {
     pub(crate) fn new(observer: Option<Arc<dyn Observer>>, counts: &'a Counts) -> Self {
-        // The standard library's hasher keys are its source of randomness: enough to tell
-        // processors apart.
-        let drawn = RandomState::new().build_hasher().finish();
+        // The standard library's hasher keys are its source of randomness, which a process that was
+        // forked has from its parent: with its number, enough to tell processors apart.
+        let drawn = RandomState::new().hash_one(process::id());
         Self {
             observer,
             counts,

@@ -161,6 +161,7 @@
 
 mod admission;
 mod any;
+mod attached;
 mod attend;
 mod backoff;
 mod batch;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::control::{Control, Phase};
@@ -128,7 +129,12 @@ impl<Req, Resp> BatchProcessor<Req, Resp> {
     ///
     /// # Errors
     ///
-    /// [`Closed`](ErrorKind::Closed) when the processor had ended before.
+    /// [`Closed`](ErrorKind::Closed) when the processor had ended before. [`Config`](ErrorKind::Config)
+    /// outside a tokio runtime, by which the deadline is kept; then there is no drain.
+    ///
+    /// # Panics
+    ///
+    /// On a runtime without time.
     ///
     /// # Cancellation
     ///
@@ -156,6 +162,7 @@ impl<Req, Resp> BatchProcessor<Req, Resp> {
         if control.phase() == Phase::Ended {
             return Err(Error::new(ErrorKind::Closed, "the processor has ended"));
         }
+        Handle::try_current().map_err(|error| Error::with_source(ErrorKind::Config, error))?;
         let counts = &control.counts;
         let before = counts.answered();
         let deadline = later(Instant::now(), deadline);

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::future::join;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until, timeout_at};
 use tracing::{Instrument as _, Span};
 
+use crate::attached::Attached;
 use crate::attend::{Attended, attend};
 use crate::backoff::Backoff;
 use crate::batch::Books;
@@ -43,7 +45,7 @@ const LOAD_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs a processor to its end, and leaves its source in good order.
 pub(crate) async fn run<Req, Resp, C, I>(
-    consumer: Arc<C>,
+    attached: Attached<C>,
     policy: ProcessorPolicy<Req>,
     mut instances: Vec<I>,
     control: Arc<Control>,
@@ -54,16 +56,14 @@ pub(crate) async fn run<Req, Resp, C, I>(
     I: Instance<Req, Resp>,
 {
     let leave_by = match warm_up(&mut instances, policy.samples.as_ref(), &control).await {
-        Ok(()) => serve(&*consumer, &policy, instances, &control).await,
+        Ok(()) => serve(&*attached, &policy, instances, &control).await,
         Err(failure) => {
             tracing::error!("warming up failed, the processor ends: {failure}");
             control.fail(failure);
             Instant::now() + LEAVE_LIMIT
         }
     };
-    // Then the consumer is this task's alone.
-    control.queue_length.forget();
-    let Some(consumer) = Arc::into_inner(consumer) else {
+    let Some(consumer) = attached.into_consumer() else {
         return;
     };
     match timeout_at(leave_by, consumer.detach()).await {
@@ -321,14 +321,20 @@ where
     drop(reads);
     drop(running);
     books.give_up_running();
-    let leave_by = leave_by.unwrap_or_else(|| Instant::now() + LEAVE_LIMIT);
+    let soon = Instant::now() + LEAVE_LIMIT;
+    let leave_by = match (order, leave_by) {
+        (Order::Drain(_), Some(deadline)) => deadline,
+        // Whoever drains may stop it before.
+        (_, Some(deadline)) => deadline.min(soon),
+        (_, None) => soon,
+    };
     let answered = async {
         while !replies.is_empty() {
             let _ = poll_fn(|cx| replies.poll_next(cx)).await;
         }
     };
-    let _ = timeout_at(leave_by, answered).await;
-    held.give_back(leave_by).await;
+    // Side by side: a transport that does not take the answers may take what is given back.
+    let _ = join(timeout_at(leave_by, answered), held.give_back(leave_by)).await;
     leave_by
 }
 

@@ -11,6 +11,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::attached::Attached;
 use crate::control::{Control, EndGuard};
 use crate::error::{Error, ErrorKind, panic_text};
 use crate::handler::{BatchContext, Handler, IntoOutcome, Now, Outcome};
@@ -308,10 +309,11 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
             queue_length,
         ));
         let ended = EndGuard(Arc::clone(&control));
+        let attached = Attached::new(consumer, Arc::clone(&control));
         let for_task = Arc::clone(&control);
         let task = async move {
             let EndGuard(control) = &ended;
-            let run = async move { run::run(consumer, policy, make_instances(), for_task).await };
+            let run = async move { run::run(attached, policy, make_instances(), for_task).await };
             // Nothing of it is used after a panic.
             if let Err(panic) = AssertUnwindSafe(run).catch_unwind().await {
                 let text = format!("the processor's own task panicked: {}", panic_text(&*panic));

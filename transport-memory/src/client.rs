@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use dynamic_batcher::{CallMeta, Reply, Result, Transport};
 
 use crate::config::MemoryConfig;
-use crate::shared::Shared;
+use crate::shared::{Entered, Shared};
 use crate::slot::Slot;
 
 /// The transport within one process: a queue that values are moved through.
@@ -219,7 +219,7 @@ enum OneOfMany<Resp> {
 }
 
 impl<Resp> OneOfMany<Resp> {
-    fn new(entered: Result<Arc<Slot<Resp>>>) -> Self {
+    fn new(entered: Entered<Resp>) -> Self {
         match entered {
             Ok(slot) => Self::Waiting(slot),
             Err(refused) => Self::Ended(Some(Err(refused))),
@@ -262,8 +262,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let many = self.get_mut();
         if let Some(requests) = many.requests.take() {
-            let entered = many.shared.enter_many(requests, many.meta);
+            let (entered, refused) = many.shared.enter_many(requests, many.meta);
             many.calls = entered.into_iter().map(OneOfMany::new).collect();
+            // Where that panics, the calls are abandoned with this future.
+            drop(refused);
         }
         while let Some(call) = many.calls.get_mut(many.first_waiting) {
             if let Some(slot) = call.waiting() {

@@ -26,6 +26,9 @@ pub(crate) struct Shared<Req, Resp> {
     gone_delivered: Arc<AtomicUsize>,
 }
 
+/// The slot of a request that was let in, or why it was not.
+pub(crate) type Entered<Resp> = Result<Arc<Slot<Resp>>>;
+
 impl<Req: Send + 'static, Resp: Send + 'static> Shared<Req, Resp> {
     /// Enters one request.
     pub(crate) fn enter(
@@ -57,16 +60,16 @@ impl<Req: Send + 'static, Resp: Send + 'static> Shared<Req, Resp> {
         Ok(slot)
     }
 
-    /// Enters many requests at once; those that find no room are refused alone. None has a waker
-    /// before it is polled.
+    /// Enters many requests at once; those that find no room are refused alone, and handed back, to be
+    /// dropped when all else is done. None has a waker before it is polled.
     pub(crate) fn enter_many(
         self: &Arc<Self>,
         reqs: Vec<Req>,
         meta: CallMeta,
-    ) -> Vec<Result<Arc<Slot<Resp>>>> {
+    ) -> (Vec<Entered<Resp>>, Vec<Req>) {
         let runtime = match timer::current_runtime() {
             Ok(runtime) => runtime,
-            Err(error) => return reqs.iter().map(|_| Err(error.clone())).collect(),
+            Err(error) => return (reqs.iter().map(|_| Err(error.clone())).collect(), reqs),
         };
         let slot = |_: &Req| Arc::new(Slot::new(meta, Waker::noop().clone()));
         let new: Vec<_> = reqs.iter().map(slot).collect();
@@ -89,13 +92,12 @@ impl<Req: Send + 'static, Resp: Send + 'static> Shared<Req, Resp> {
             ));
             queue.timers.arm(runtime.id(), meta.deadline)
         };
-        drop(refused);
         sleepers.into_iter().for_each(Waker::wake);
         if let Err(error) = self.armed(&runtime, arm) {
             self.abandon(slots.iter().flatten());
             slots.fill_with(|| Err(error.clone()));
         }
-        slots
+        (slots, refused)
     }
 
     /// Has a timer on this runtime, where a call waits: another may have taken its timer with it,

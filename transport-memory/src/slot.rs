@@ -76,37 +76,47 @@ impl<Resp> Slot<Resp> {
         }
     }
 
-    /// Ends the call, if it has not ended before and somebody waits.
-    pub(crate) fn complete(&self, outcome: Result<Resp>, info: Option<ItemInfo>) {
+    /// Ends the call, if it has not ended before and somebody waits. Hands out what nobody waits for, to
+    /// be dropped when all others have been told.
+    pub(crate) fn complete(
+        &self,
+        outcome: Result<Resp>,
+        info: Option<ItemInfo>,
+    ) -> Option<Left<Resp>> {
         let done = match info {
             None => State::Done(outcome),
             Some(info) => State::DoneWithInfo(Box::new((outcome, info))),
         };
-        if let Some(call) = self.end(done) {
-            call.wake();
+        match self.end(done) {
+            Ok(call) => {
+                call.wake();
+                None
+            }
+            Err(unread) => Some(Left { _state: unread }),
         }
     }
 
     /// Ends the call with an error.
     pub(crate) fn fail(&self, error: Error) {
-        self.complete(Err(error), None);
+        let _unread = self.complete(Err(error), None);
     }
 
     /// Ends the call with an error; returns whom to wake when no lock is held.
     pub(crate) fn fail_without_waking(&self, error: Error) -> Option<Waker> {
-        self.end(State::Done(Err(error)))
+        self.end(State::Done(Err(error))).ok()
     }
 
-    fn end(&self, done: State<Resp>) -> Option<Waker> {
+    /// The waker of the call that has ended so, or what nobody waits for.
+    fn end(&self, done: State<Resp>) -> Result<Waker, State<Resp>> {
         let mut state = self.lock();
         if !matches!(*state, State::Waiting(_)) {
-            return None;
+            return Err(done);
         }
         let before = mem::replace(&mut *state, done);
         drop(state);
         match before {
-            State::Waiting(call) => Some(call),
-            _ => None,
+            State::Waiting(call) => Ok(call),
+            other => Err(other),
         }
     }
 

@@ -115,6 +115,8 @@ impl<Req, Resp> MemoryConsumer<Req, Resp> {
             }
             queue.drained(answers.len());
         }
+        // Dropped last: a response may take its time, or panic.
+        let mut unread = Vec::new();
         for (position, answer) in (0..).zip(answers) {
             let Answer {
                 mut ticket,
@@ -133,7 +135,7 @@ impl<Req, Resp> MemoryConsumer<Req, Resp> {
                 }
                 _ => None,
             };
-            slot.complete(outcome, info);
+            unread.extend(slot.complete(outcome, info));
         }
     }
 }

@@ -236,6 +236,46 @@ async fn a_response_whose_drop_panics_keeps_no_other_from_its_end() {
     signals.0.notified().await;
     drop(gone);
     signals.1.notify_one();
-    let error = within(other).await.map(drop).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+    // The others of its batch have been told before.
+    assert!(!within(other).await.unwrap().0);
+}
+
+/// A queue of four, and five requests for it at once, of which the last, which is refused, panics when it
+/// is dropped.
+async fn send_five(batcher: &Batcher<Fragile, u8>) {
+    let batcher = batcher.clone();
+    let many = async move {
+        batcher
+            .send_many((0..5).map(|n| Fragile(n == 4)).collect())
+            .await
+    };
+    assert!(tokio::spawn(many).await.unwrap_err().is_panic());
+}
+
+fn with_room_for_four() -> MemoryTransport<Fragile, u8> {
+    MemoryTransport::new(MemoryConfig::default().max_queue(NonZeroUsize::new(4).unwrap()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_request_whose_drop_panics_keeps_no_processor_asleep() {
+    let transport = with_room_for_four();
+    let batcher = Batcher::new(transport.clone());
+    let policy = BatchPolicy::default().when_idle(WhenIdle::Run);
+    let handler = |batch: Vec<Fragile>| vec![1; batch.len()];
+    let processor = BatchProcessor::spawn(transport, policy, handler);
+    within(processor.ready()).await.unwrap();
+    // It has looked and found nothing.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    send_five(&batcher).await;
+    assert_eq!(within(batcher.send(Fragile(false))).await.unwrap(), 1);
+    assert_eq!(processor.status().queued, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_request_whose_drop_panics_takes_no_timer_with_it() {
+    let batcher = Batcher::new(with_room_for_four()).timeout(Duration::from_secs(1));
+    send_five(&batcher).await;
+    // Nobody serves it.
+    let error = within(batcher.send(Fragile(false))).await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Timeout { .. }), "{error}");
 }

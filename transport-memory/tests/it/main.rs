@@ -2,6 +2,7 @@
 //! What all transports promise is tested by the conformance suite.
 
 mod drops;
+mod leaving;
 mod starts;
 mod turns;
 
