@@ -1,9 +1,10 @@
 //! The caller's side: what one runtime sends, and the tasks that bring its answers.
 
 use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher as _, Hasher as _};
+use std::hash::BuildHasher as _;
+use std::process;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use dynamic_batcher::{CallMeta, Result};
 use tokio::runtime::{Handle, Id};
@@ -173,8 +174,9 @@ async fn withdraw(client: Arc<dyn Client>, expired: Vec<Expired>, stream: String
     let ids: Vec<_> = expired.iter().filter_map(Expired::id).collect();
     let mut ask = Vec::new();
     for id in &ids {
-        ask.push(commands::pending_entry(&stream, &group, *id));
+        // In this order: between the two, processors may read.
         ask.push(commands::delete_entries(&stream, [*id]));
+        ask.push(commands::pending_entry(&stream, &group, *id));
     }
     let answers = timeout(LIMIT, async move {
         if ask.is_empty() {
@@ -195,8 +197,8 @@ async fn withdraw(client: Arc<dyn Client>, expired: Vec<Expired>, stream: String
         let known = known.and_then(|_| Some((answers.next()?, answers.next()?)));
         let delivered = match known {
             // It was there to be deleted and not pending.
-            Some((Value::List(pending), Value::Int(1))) => Some(!pending.is_empty()),
-            Some((Value::List(_) | Value::Nil, Value::Int(_))) => Some(true),
+            Some((Value::Int(1), Value::List(pending))) => Some(!pending.is_empty()),
+            Some((Value::Int(_), Value::List(_) | Value::Nil)) => Some(true),
             _ => None,
         };
         each.end(delivered);
@@ -205,9 +207,16 @@ async fn withdraw(client: Arc<dyn Client>, expired: Vec<Expired>, stream: String
 
 /// A name that no other process draws.
 pub(crate) fn random_name() -> String {
-    // The standard library's hasher keys are its source of randomness.
-    let draw = || RandomState::new().build_hasher().finish();
-    format!("{:016x}{:016x}", draw(), draw())
+    name_drawn_by(process::id(), &[RandomState::new(), RandomState::new()])
+}
+
+/// The standard library's hasher keys are its source of randomness, drawn once for each thread: a process
+/// that was forked has those of its parent, and draws other names for its number.
+fn name_drawn_by(process: u32, keys: &[RandomState; 2]) -> String {
+    // Of a machine that was copied as it ran, all but the time is the same.
+    let drawn = (process, SystemTime::now());
+    let [first, second] = keys.each_ref().map(|keys| keys.hash_one(drawn));
+    format!("{first:016x}{second:016x}")
 }
 
 #[cfg(test)]

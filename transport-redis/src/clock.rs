@@ -1,6 +1,6 @@
 //! Redis's clock as seen from here: entries' ids are in its milliseconds.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dynamic_batcher::Result;
@@ -33,18 +33,29 @@ impl Clock {
         /// One that took longer may be off by as much.
         const GOOD: Duration = Duration::from_millis(100);
         let (reading, took) = read(client).await?;
-        if took <= GOOD {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = reading;
+        let mut known = self.lock();
+        let off = Duration::from_millis(known.millis_at(reading.at).abs_diff(reading.millis));
+        // Where the one that is known is further off, one that took long is better.
+        if took <= GOOD || off > took {
+            *known = reading;
+        }
+        Ok(())
+    }
+
+    /// Reads it again if what was sent at such a time, of the server's, looks old by a reading that is old
+    /// itself: it may have been set back.
+    pub(crate) async fn check(&self, client: &dyn Client, sent: u64) -> Result<()> {
+        const OLD: Duration = Duration::from_secs(1);
+        let is_old = self.instant(sent).elapsed() > OLD;
+        if is_old && self.reading().at.elapsed() > OLD {
+            self.refresh(client).await?;
         }
         Ok(())
     }
 
     /// The server's time, in milliseconds since 1970.
     pub(crate) fn millis(&self) -> u64 {
-        let reading = self.reading();
-        let since = reading.at.elapsed().as_millis();
-        let since = u64::try_from(since).unwrap_or_default();
-        reading.millis.saturating_add(since)
+        self.reading().millis_at(Instant::now())
     }
 
     /// The instant of a time in the server's milliseconds, as near as the reading was.
@@ -58,7 +69,20 @@ impl Clock {
     }
 
     fn reading(&self) -> Reading {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.lock()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Reading> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reading {
+    /// The server's time at a later instant, by this reading.
+    fn millis_at(&self, instant: Instant) -> u64 {
+        let since = instant.saturating_duration_since(self.at).as_millis();
+        let since = u64::try_from(since).unwrap_or_default();
+        self.millis.saturating_add(since)
     }
 }
 
@@ -87,9 +111,57 @@ async fn read(client: &dyn Client) -> Result<(Reading, Duration)> {
 mod tests {
     use futures_util::FutureExt as _;
     use proptest::prelude::*;
+    use tokio::time::sleep;
 
     use super::*;
-    use crate::client::scripted::{Scripted, list, text};
+    use crate::client::scripted::{Line, Scripted, list, text, texts};
+
+    /// A clock that was read at this second of the server's, and the server's end.
+    async fn clock_at(second: u64) -> (Clock, Arc<dyn Client>, Line) {
+        let (client, mut line) = Scripted::line();
+        let read = Clock::read(&*client);
+        let (clock, ()) = tokio::join!(read, answer(&mut line, second, Duration::ZERO));
+        (clock.unwrap(), client, line)
+    }
+
+    async fn answer(line: &mut Line, second: u64, after: Duration) {
+        let sent = line.next().await;
+        assert_eq!(sent.lines(), ["TIME"]);
+        sleep(after).await;
+        sent.answer([texts([&*second.to_string(), "0"])]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reading_that_took_long_counts_where_the_clock_was_set() {
+        const SLOW: Duration = Duration::from_millis(300);
+        let (clock, client, mut line) = clock_at(7_200).await;
+        for (second, counts) in [(7_200, false), (3_600, true), (7_200, true)] {
+            let before = clock.millis();
+            let refresh = clock.refresh(&*client);
+            let (refreshed, ()) = tokio::join!(refresh, answer(&mut line, second, SLOW));
+            refreshed.unwrap();
+            let expected = match counts {
+                true => second * 1_000 + 150,
+                false => before + 300,
+            };
+            assert_eq!(clock.millis(), expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_looks_old_by_an_old_reading_has_the_clock_read_again() {
+        let (clock, client, mut line) = clock_at(7_200).await;
+        let hour_ago = 3_600_000;
+        // What was read just now is right, however old the other looks.
+        clock.check(&*client, hour_ago).await.unwrap();
+        sleep(Duration::from_secs(2)).await;
+        // What was sent just now says nothing.
+        clock.check(&*client, 7_201_500).await.unwrap();
+        let check = clock.check(&*client, hour_ago);
+        let (checked, ()) = tokio::join!(check, answer(&mut line, 3_600, Duration::ZERO));
+        checked.unwrap();
+        assert_eq!(clock.instant(hour_ago), Instant::now());
+    }
 
     proptest! {
         #[test]

@@ -65,6 +65,9 @@ struct State {
     overdue: bool,
     /// A read is under way, which blocks until something new comes.
     reading: bool,
+    /// What was meanwhile found to be pending on this consumer, unseen: the read may have it too, and its
+    /// reply be on its way.
+    found_beside: HashSet<StreamId>,
     /// A request on its last delivery waits for this consumer to hold nothing, or is held: nothing
     /// else is read, see [`Inbox::is_quiet`].
     quiet: bool,
@@ -241,11 +244,30 @@ impl Inbox {
     pub(crate) fn begin_reading(&self) -> bool {
         let mut state = self.lock();
         state.reading = !state.overdue;
+        state.found_beside.clear();
         state.reading
     }
 
     pub(crate) fn end_reading(&self) {
         self.lock().reading = false;
+    }
+
+    /// Takes in what a read has found, at its first delivery.
+    pub(crate) fn deliver_read(self: &Arc<Self>, mut entries: Vec<Entry>) {
+        let found_beside = std::mem::take(&mut self.lock().found_beside);
+        entries.retain(|entry| !found_beside.contains(&entry.id));
+        self.deliver(entries.into_iter().map(|entry| (entry, 1)));
+    }
+
+    /// Takes in what was pending on this consumer, unseen.
+    pub(crate) fn deliver_unseen(self: &Arc<Self>, entries: Vec<(Entry, u32)>) {
+        let ids = entries.iter().map(|(entry, _)| entry.id);
+        let mut state = self.lock();
+        if state.reading {
+            state.found_beside.extend(ids);
+        }
+        drop(state);
+        self.deliver(entries);
     }
 
     /// How many entries may be taken over, and whether any is held. None beside a request on its last
@@ -270,7 +292,7 @@ impl Inbox {
 
     /// Takes in entries that were read, each with the number of its delivery. While batches are short
     /// the next one is read when this one runs; but if one runs, this is the next one already.
-    pub(crate) fn deliver(self: &Arc<Self>, entries: impl IntoIterator<Item = (Entry, u32)>) {
+    fn deliver(self: &Arc<Self>, entries: impl IntoIterator<Item = (Entry, u32)>) {
         let mut state = self.lock();
         let (wanted, ahead) = (state.wanted, state.ready.len());
         self.take_in(&mut state, entries);

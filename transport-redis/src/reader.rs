@@ -11,6 +11,7 @@ use crate::client::{Dedicated, send_one};
 use crate::commands;
 use crate::entry::{Entry, StreamId};
 use crate::inbox::Inbox;
+use crate::place::Place;
 use crate::reclaim;
 use crate::types::PendingRequestStream;
 use crate::value::Value;
@@ -88,13 +89,29 @@ async fn read_some(
     };
     for (stream, entries) in Entry::by_stream(reply)? {
         if stream == place.request_stream.as_bytes() {
-            inbox.deliver(entries.into_iter().map(|entry| (entry, 1)));
+            check_clock(place, entries.iter()).await?;
+            inbox.deliver_read(entries);
         } else {
             let ids: Vec<_> = entries.iter().map(|entry| entry.id).collect();
             reclaim::take_given_back(inbox, ids).await?;
         }
     }
     Ok(())
+}
+
+/// By a clock that was set back since it was read, what has just come would look as old as that, and expired.
+async fn check_clock(place: &Place, entries: impl Iterator<Item = &Entry>) -> Result<()> {
+    let Some(oldest) = entries.map(|entry| entry.id.millis).min() else {
+        return Ok(());
+    };
+    match place.clock.check(&*place.client, oldest).await {
+        // What is there is not kept waiting for a permission.
+        Err(error) if !error.is_retryable() => {
+            tracing::debug!("reading the server's clock failed: {error}");
+            Ok(())
+        }
+        checked => checked,
+    }
 }
 
 /// Creates the groups where they are missing.
@@ -155,7 +172,8 @@ async fn take_unseen(inbox: &Arc<Inbox>, unseen: Vec<(StreamId, u32)>) -> Result
             // One that is gone was withdrawn by its caller, or waits to be acknowledged by others.
             entries.extend(Entry::all(reply)?.pop().map(|entry| (entry, *deliveries)));
         }
-        inbox.deliver(entries);
+        check_clock(place, entries.iter().map(|(entry, _)| entry)).await?;
+        inbox.deliver_unseen(entries);
     }
     Ok(())
 }

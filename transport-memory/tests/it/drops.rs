@@ -249,11 +249,16 @@ async fn send_five(batcher: &Batcher<Fragile, u8>) {
             .send_many((0..5).map(|n| Fragile(n == 4)).collect())
             .await
     };
-    assert!(tokio::spawn(many).await.unwrap_err().is_panic());
+    assert!(
+        tokio::spawn(many)
+            .await
+            .is_err_and(|error| error.is_panic())
+    );
 }
 
 fn with_room_for_four() -> MemoryTransport<Fragile, u8> {
-    MemoryTransport::new(MemoryConfig::default().max_queue(NonZeroUsize::new(4).unwrap()))
+    const FOUR: NonZeroUsize = NonZeroUsize::new(4).expect("not zero");
+    MemoryTransport::new(MemoryConfig::default().max_queue(FOUR))
 }
 
 #[tokio::test(start_paused = true)]

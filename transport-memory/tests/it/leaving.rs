@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep};
 use crate::{poll_once, within};
 
 const HOUR: Duration = Duration::from_secs(3600);
+const TWO: NonZeroUsize = NonZeroUsize::new(2).expect("not zero");
 
 /// Takes no answers, and needs a moment to take what is given back.
 struct Stuck(MemoryTransport<u8, u8>);
@@ -72,7 +73,7 @@ async fn leaves<F: Future<Output = ()>>(
         }
         batch
     };
-    let two = policy.clone().batch_size(NonZeroUsize::new(2).unwrap());
+    let two = policy.clone().batch_size(TWO);
     let (processor, task) = BatchProcessor::pair(Stuck(transport.clone()), two, handler);
     let task = tokio::spawn(task);
     let mut sends = Vec::new();
@@ -83,13 +84,14 @@ async fn leaves<F: Future<Output = ()>>(
     }
     assert_eq!(processor.status().waiting, 1);
     let other = BatchProcessor::spawn(transport, policy, |batch: Vec<u8>| batch);
-    within(other.ready()).await.unwrap();
+    within(other.ready()).await.expect("it runs");
 
     let start = Instant::now();
     leave(processor).await;
-    let waited = sends.pop().unwrap();
-    assert_eq!(within(waited).await.unwrap().unwrap(), 2);
-    task.await.unwrap();
+    let waited = sends.pop().expect("three were sent");
+    let answered = within(waited).await.expect("it does not panic");
+    assert_eq!(answered.expect("another processor answers"), 2);
+    task.await.expect("it ends in good order");
     start.elapsed()
 }
 
@@ -148,8 +150,8 @@ impl Consumer<u8, u8> for AskedConsumer {
     }
 
     fn queued(&self) -> usize {
-        self.0.asks.send(()).unwrap();
-        let gone = self.0.gone.lock().unwrap();
+        self.0.asks.send(()).expect("the test waits");
+        let gone = self.0.gone.lock().expect("not poisoned");
         // A task that waits for whoever asks is not gone before.
         let _ = gone.recv_timeout(Duration::from_millis(200));
         7

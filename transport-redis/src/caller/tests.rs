@@ -101,15 +101,15 @@ async fn a_deadline_deletes_the_entry_and_says_whether_a_processor_had_it() {
         assert_eq!(
             sent.lines(),
             [
-                "XPENDING request processor 1-0 1-0 1",
                 "XDEL request 1-0",
+                "XPENDING request processor 1-0 1-0 1",
                 "XACK request processor 1-0"
             ]
         );
         // Without an answer it is told soon all the same.
         let held_back = match (pending, deleted) {
             (Some(pending), Some(deleted)) => {
-                sent.answer([pending, deleted, Value::Int(0)]);
+                sent.answer([deleted, pending, Value::Int(0)]);
                 None
             }
             _ => Some(sent),
@@ -184,4 +184,11 @@ async fn a_request_that_no_server_takes_is_not_sent() {
     let call = caller.call(body, CallMeta::new(Duration::from_secs(60)));
     assert_eq!(call.err().unwrap().kind(), ErrorKind::Encode);
     assert!(caller.outstanding.is_empty());
+}
+
+#[test]
+fn processes_with_the_same_keys_draw_different_names() {
+    let keys = [RandomState::new(), RandomState::new()];
+    let [parent, child] = [1, 2].map(|process| name_drawn_by(process, &keys));
+    assert!(parent[..16] != child[..16] && parent[16..] != child[16..]);
 }

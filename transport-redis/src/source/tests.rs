@@ -11,6 +11,7 @@ mod refused;
 
 use std::mem::ManuallyDrop;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -38,9 +39,14 @@ struct Processor {
 impl Processor {
     /// Its tasks run, and it wants ten requests.
     async fn start() -> Self {
-        let (client, line) = Scripted::with_routine(|line| match line {
-            "TIME" => Some(texts(["100", "0"])),
-            _ => None,
+        Self::start_by(Arc::new(AtomicU64::new(100))).await
+    }
+
+    /// The same, of a server whose clock shows such a second.
+    async fn start_by(second: Arc<AtomicU64>) -> Self {
+        let (client, line) = Scripted::with_routine(move |line| {
+            let second = second.load(Ordering::Relaxed).to_string();
+            (line == "TIME").then(|| texts([&*second, "0"]))
         });
         let consumer = RedisConsumer::new(Place::sample(client).await);
         let mut processor = Self {

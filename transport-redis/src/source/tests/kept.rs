@@ -1,4 +1,5 @@
-//! What the keeping of leases survives: replies that are lost, commands that are refused.
+//! What the keeping of leases survives: replies that are lost, commands that are refused, a clock that is
+//! set.
 
 use super::*;
 use crate::client::scripted::refused;
@@ -125,4 +126,41 @@ async fn however_much_is_pending_what_is_unseen_is_found() {
     fetch.answer([list([request("1001-0")])]);
     processor.during(Duration::from_millis(1)).await;
     assert_eq!(ids(&processor.recv()), ["1001-0"]);
+}
+
+/// The reply to a take-over is lost while the server has given an entry to the read that waits: its reply
+/// is on its way.
+#[tokio::test(start_paused = true)]
+async fn what_is_found_pending_while_its_read_is_on_its_way_is_delivered_once() {
+    let mut processor = Processor::start().await;
+    drop(processor.next("EVAL take_over").await);
+    let look = processor.next("XPENDING").await;
+    look.answer([pending([("1-0", 1)])]);
+    let fetch = processor.next("XRANGE").await;
+    fetch.answer([list([request("1-0")])]);
+    processor.during(Duration::from_millis(1)).await;
+    let found_pending = processor.recv();
+    assert_eq!(ids(&found_pending), ["1-0"]);
+    processor.replies(None, found_pending).await;
+    assert!(processor.recv().is_empty());
+    processor
+        .blocked
+        .take()
+        .unwrap()
+        .answer([found(&["1-0", "2-0"])]);
+    processor.during(Duration::from_millis(1)).await;
+    assert_eq!(ids(&processor.recv()), ["2-0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_after_the_clock_was_set_back_was_sent_now() {
+    let second = Arc::new(AtomicU64::new(7_200));
+    let mut processor = Processor::start_by(Arc::clone(&second)).await;
+    // Leases are not kept meanwhile, nor is the clock read.
+    let _kept_waiting = processor.next("EVAL take_over").await;
+    tokio::time::advance(LEASE).await;
+    second.store(3_600, Ordering::Relaxed);
+    let read = processor.reads(&["3600000-0"]).await;
+    assert_eq!(ids(&read), ["3600000-0"]);
+    assert!(read[0].meta.enqueued.elapsed() < LEASE);
 }
