@@ -207,15 +207,15 @@ async fn withdraw(client: Arc<dyn Client>, expired: Vec<Expired>, stream: String
 
 /// A name that no other process draws.
 pub(crate) fn random_name() -> String {
-    name_drawn_by(process::id(), &[RandomState::new(), RandomState::new()])
+    let keys = [RandomState::new(), RandomState::new()];
+    name_drawn_by(process::id(), SystemTime::now(), &keys)
 }
 
 /// The standard library's hasher keys are its source of randomness, drawn once for each thread: a process
-/// that was forked has those of its parent, and draws other names for its number.
-fn name_drawn_by(process: u32, keys: &[RandomState; 2]) -> String {
-    // Of a machine that was copied as it ran, all but the time is the same.
-    let drawn = (process, SystemTime::now());
-    let [first, second] = keys.each_ref().map(|keys| keys.hash_one(drawn));
+/// that was forked has those of its parent, and draws other names for its number. Of a machine that was
+/// copied as it ran, all but the time is the same.
+fn name_drawn_by(process: u32, at: SystemTime, keys: &[RandomState; 2]) -> String {
+    let [first, second] = keys.each_ref().map(|keys| keys.hash_one((process, at)));
     format!("{first:016x}{second:016x}")
 }
 

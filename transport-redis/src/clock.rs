@@ -20,6 +20,8 @@ pub(crate) struct Clock(Arc<Mutex<Reading>>);
 struct Reading {
     at: Instant,
     millis: u64,
+    /// When it was last tried to read a better one.
+    tried: Instant,
 }
 
 impl Clock {
@@ -38,16 +40,18 @@ impl Clock {
         // Where the one that is known is further off, one that took long is better.
         if took <= GOOD || off > took {
             *known = reading;
+        } else {
+            known.tried = reading.at;
         }
         Ok(())
     }
 
-    /// Reads it again if what was sent at such a time, of the server's, looks old by a reading that is old
-    /// itself: it may have been set back.
+    /// Reads it again if what was sent at such a time, of the server's, looks old, and it has not been read
+    /// just now: it may have been set back.
     pub(crate) async fn check(&self, client: &dyn Client, sent: u64) -> Result<()> {
         const OLD: Duration = Duration::from_secs(1);
         let is_old = self.instant(sent).elapsed() > OLD;
-        if is_old && self.reading().at.elapsed() > OLD {
+        if is_old && self.reading().tried.elapsed() > OLD {
             self.refresh(client).await?;
         }
         Ok(())
@@ -60,7 +64,9 @@ impl Clock {
 
     /// The instant of a time in the server's milliseconds, as near as the reading was.
     pub(crate) fn instant(&self, millis: u64) -> Instant {
-        let Reading { at, millis: known } = self.reading();
+        let Reading {
+            at, millis: known, ..
+        } = self.reading();
         let instant = match known.checked_sub(millis) {
             Some(before) => at.checked_sub(Duration::from_millis(before)),
             None => at.checked_add(Duration::from_millis(millis - known)),
@@ -99,8 +105,10 @@ async fn read(client: &dyn Client) -> Result<(Reading, Duration)> {
         number.ok_or_else(|| unreadable("the server's time is no number"))
     };
     let (seconds, micros) = (number()?, number()?);
+    let at = asked + took / 2;
     let reading = Reading {
-        at: asked + took / 2,
+        at,
+        tried: at,
         // Whatever the server says.
         millis: seconds.saturating_mul(1_000).saturating_add(micros / 1_000),
     };
@@ -157,8 +165,14 @@ mod tests {
         sleep(Duration::from_secs(2)).await;
         // What was sent just now says nothing.
         clock.check(&*client, 7_201_500).await.unwrap();
-        let check = clock.check(&*client, hour_ago);
-        let (checked, ()) = tokio::join!(check, answer(&mut line, 3_600, Duration::ZERO));
+        // Over a slow network it is read no better, and not again at once.
+        let slow = answer(&mut line, 7_202, Duration::from_millis(300));
+        let (checked, ()) = tokio::join!(clock.check(&*client, hour_ago), slow);
+        checked.unwrap();
+        clock.check(&*client, hour_ago).await.unwrap();
+        sleep(Duration::from_secs(2)).await;
+        let now = answer(&mut line, 3_600, Duration::ZERO);
+        let (checked, ()) = tokio::join!(clock.check(&*client, hour_ago), now);
         checked.unwrap();
         assert_eq!(clock.instant(hour_ago), Instant::now());
     }

@@ -1,5 +1,6 @@
 //! One caller with all its tasks: calls that are dropped, and calls that come to their deadline.
 
+use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::Mutex;
 
@@ -187,8 +188,16 @@ async fn a_request_that_no_server_takes_is_not_sent() {
 }
 
 #[test]
-fn processes_with_the_same_keys_draw_different_names() {
+fn who_has_anothers_keys_draws_other_names() {
     let keys = [RandomState::new(), RandomState::new()];
-    let [parent, child] = [1, 2].map(|process| name_drawn_by(process, &keys));
-    assert!(parent[..16] != child[..16] && parent[16..] != child[16..]);
+    let now = SystemTime::now();
+    let names = [
+        name_drawn_by(1, now, &keys),
+        name_drawn_by(2, now, &keys),
+        name_drawn_by(1, now + Duration::from_nanos(1), &keys),
+    ];
+    for half in [0..16, 16..32] {
+        let halves: HashSet<_> = names.iter().map(|name| &name[half.clone()]).collect();
+        assert_eq!(halves.len(), names.len());
+    }
 }
