@@ -90,7 +90,7 @@ pub trait Source<Req, Resp>: Send + Sync + 'static {
 ///   because a ticket was dropped.
 /// - Several consumers of one source share its requests; each request is delivered to one.
 /// - A processor has one future of [`recv`](Self::recv) and several of [`reply`](Self::reply) in
-///   flight at the same time.
+///   flight at the same time, and as it leaves one of [`release`](Self::release) beside the latter.
 /// - A transport that leases requests keeps the lease from [`recv`](Self::recv) until `reply`,
 ///   `release` or the ticket's drop.
 /// - Dropping the consumer says that this processor is gone, however it went. A transport that

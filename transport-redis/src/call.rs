@@ -46,6 +46,8 @@ impl Future for Call {
 impl Drop for Call {
     fn drop(&mut self) {
         if let Some(idem) = self.idem {
+            // Else it would be woken as it is forgotten.
+            self.outcome.close();
             self.caller.abandon(idem);
         }
     }

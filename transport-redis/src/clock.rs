@@ -34,14 +34,13 @@ impl Clock {
     pub(crate) async fn refresh(&self, client: &dyn Client) -> Result<()> {
         /// One that took longer may be off by as much.
         const GOOD: Duration = Duration::from_millis(100);
+        self.lock().tried = Instant::now();
         let (reading, took) = read(client).await?;
         let mut known = self.lock();
         let off = Duration::from_millis(known.millis_at(reading.at).abs_diff(reading.millis));
         // Where the one that is known is further off, one that took long is better.
         if took <= GOOD || off > took {
             *known = reading;
-        } else {
-            known.tried = reading.at;
         }
         Ok(())
     }

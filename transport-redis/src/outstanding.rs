@@ -220,7 +220,9 @@ impl Outstanding {
 
     /// Takes out a request whose call is gone; its entry's id, if it is known.
     pub(crate) fn abandon(&self, idem: u64) -> Option<StreamId> {
-        self.lock().waiting.remove(&idem)?.id
+        // Dropped when the lock is free.
+        let waiting = self.lock().waiting.remove(&idem)?;
+        waiting.id
     }
 
     /// Takes out what has expired, and says when to look again.

@@ -89,7 +89,7 @@ async fn read_some(
     };
     for (stream, entries) in Entry::by_stream(reply)? {
         if stream == place.request_stream.as_bytes() {
-            check_clock(place, entries.iter()).await?;
+            check_clock(place, entries.iter().map(|entry| entry.id)).await?;
             inbox.deliver_read(entries);
         } else {
             let ids: Vec<_> = entries.iter().map(|entry| entry.id).collect();
@@ -99,12 +99,13 @@ async fn read_some(
     Ok(())
 }
 
-/// By a clock that was set back since it was read, what has just come would look as old as that, and expired.
-async fn check_clock(place: &Place, entries: impl Iterator<Item = &Entry>) -> Result<()> {
-    let Some(oldest) = entries.map(|entry| entry.id.millis).min() else {
+/// Before requests are delivered: by a clock that was set back since it was read, what has just been sent
+/// would look as old as that, and expired.
+pub(crate) async fn check_clock(place: &Place, ids: impl Iterator<Item = StreamId>) -> Result<()> {
+    let Some(oldest) = ids.min() else {
         return Ok(());
     };
-    match place.clock.check(&*place.client, oldest).await {
+    match place.clock.check(&*place.client, oldest.millis).await {
         // What is there is not kept waiting for a permission.
         Err(error) if !error.is_retryable() => {
             tracing::debug!("reading the server's clock failed: {error}");
@@ -163,6 +164,9 @@ fn pending(each: &PendingRequestStream) -> Result<(StreamId, u32)> {
 async fn take_unseen(inbox: &Arc<Inbox>, unseen: Vec<(StreamId, u32)>) -> Result<()> {
     let place = &inbox.place;
     for part in unseen.chunks(FETCHED) {
+        // Before they are fetched: nothing is awaited between that and their delivery, in which a read could
+        // bring them too, and they be answered.
+        check_clock(place, part.iter().map(|(id, _)| *id)).await?;
         let fetch = part
             .iter()
             .map(|(id, _)| commands::entry(&place.request_stream, *id));
@@ -172,7 +176,6 @@ async fn take_unseen(inbox: &Arc<Inbox>, unseen: Vec<(StreamId, u32)>) -> Result
             // One that is gone was withdrawn by its caller, or waits to be acknowledged by others.
             entries.extend(Entry::all(reply)?.pop().map(|entry| (entry, *deliveries)));
         }
-        check_clock(place, entries.iter().map(|(entry, _)| entry)).await?;
         inbox.deliver_unseen(entries);
     }
     Ok(())

@@ -8,8 +8,8 @@ use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use dynamic_batcher::{
-    Answer, BatchInfo, BatchPolicy, BatchProcessor, Batcher, Consumer, Delivery, ErrorKind, Result,
-    Source, WhenIdle,
+    Answer, BatchInfo, BatchPolicy, BatchProcessor, Batcher, Consumer, Delivery, ErrorKind, Phase,
+    Result, Source, WhenIdle,
 };
 use dynamic_batcher_memory::{MemoryConsumer, MemoryTicket, MemoryTransport};
 use tokio::time::{Instant, sleep};
@@ -109,8 +109,10 @@ async fn answers_that_are_not_taken_keep_nothing_from_being_given_back() {
 #[tokio::test(start_paused = true)]
 async fn who_is_stopped_as_it_drains_does_not_stay_to_the_end_of_the_drain() {
     let took = leaves(|processor| async move {
-        // The order is there, and nobody waits for it.
         assert!(poll_once(pin!(processor.drain(HOUR))).is_pending());
+        // It drains, and nobody waits for it.
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(processor.status().phase, Phase::Draining);
     });
     let took = took.await;
     assert!(took < Duration::from_secs(6), "{took:?}");

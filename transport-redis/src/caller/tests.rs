@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
 
 use dynamic_batcher::{ErrorKind, Reply};
 use futures_util::future::poll_immediate;
@@ -184,6 +186,39 @@ async fn a_request_that_no_server_takes_is_not_sent() {
     let body = vec![0; commands::MOST_BYTES + 1];
     let call = caller.call(body, CallMeta::new(Duration::from_secs(60)));
     assert_eq!(call.err().unwrap().kind(), ErrorKind::Encode);
+    assert!(caller.outstanding.is_empty());
+}
+
+/// A waker that asks the caller something, on another thread.
+struct Asks {
+    outstanding: Arc<Outstanding>,
+    woken: AtomicUsize,
+}
+
+impl Wake for Asks {
+    fn wake(self: Arc<Self>) {
+        let asked = std::thread::spawn({
+            let outstanding = Arc::clone(&self.outstanding);
+            move || outstanding.len()
+        });
+        self.woken.fetch_add(1, Ordering::Relaxed);
+        asked.join().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_drops_a_call_is_not_woken_for_it() {
+    let (caller, _line) = caller();
+    let asks = Arc::new(Asks {
+        outstanding: Arc::clone(&caller.outstanding),
+        woken: AtomicUsize::new(0),
+    });
+    let waker = Waker::from(Arc::clone(&asks));
+    let mut pending = Box::pin(call(&caller, Duration::from_secs(60)));
+    let mut cx = Context::from_waker(&waker);
+    assert!(pending.as_mut().poll(&mut cx).is_pending());
+    drop(pending);
+    assert_eq!(asks.woken.load(Ordering::Relaxed), 0);
     assert!(caller.outstanding.is_empty());
 }
 

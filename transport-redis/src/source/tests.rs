@@ -42,11 +42,12 @@ impl Processor {
         Self::start_by(Arc::new(AtomicU64::new(100))).await
     }
 
-    /// The same, of a server whose clock shows such a second.
+    /// The same, of a server whose clock shows such a second; while that is 0 the test sees to it.
     async fn start_by(second: Arc<AtomicU64>) -> Self {
         let (client, line) = Scripted::with_routine(move |line| {
-            let second = second.load(Ordering::Relaxed).to_string();
-            (line == "TIME").then(|| texts([&*second, "0"]))
+            let second = second.load(Ordering::Relaxed);
+            let is_routine = line == "TIME" && second > 0;
+            is_routine.then(|| texts([&*second.to_string(), "0"]))
         });
         let consumer = RedisConsumer::new(Place::sample(client).await);
         let mut processor = Self {

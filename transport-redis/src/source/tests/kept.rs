@@ -164,3 +164,42 @@ async fn what_comes_after_the_clock_was_set_back_was_sent_now() {
     assert_eq!(ids(&read), ["3600000-0"]);
     assert!(read[0].meta.enqueued.elapsed() < LEASE);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_back_after_the_clock_was_set_back_was_sent_now() {
+    let second = Arc::new(AtomicU64::new(7_200));
+    let mut processor = Processor::start_by(Arc::clone(&second)).await;
+    let _kept_waiting = processor.next("EVAL remove_dead").await;
+    second.store(3_600, Ordering::Relaxed);
+    tokio::time::advance(LEASE).await;
+    let notices = list([entry("3600000-1", &["from", "other"])]);
+    let blocked = processor.blocked.take().unwrap();
+    blocked.answer([list([list([text("again"), notices])])]);
+    let take = processor.next("EVAL take_over").await;
+    take.answer([took([("3600000-0", 1)], false)]);
+    processor.during(Duration::from_millis(1)).await;
+    let taken = processor.recv();
+    assert_eq!(ids(&taken), ["3600000-0"]);
+    assert!(taken[0].meta.enqueued.elapsed() < LEASE);
+}
+
+/// A read could bring it in between, and it be answered.
+#[tokio::test(start_paused = true)]
+async fn between_fetching_what_is_unseen_and_its_delivery_nothing_is_asked() {
+    let second = Arc::new(AtomicU64::new(100));
+    let mut processor = Processor::start_by(Arc::clone(&second)).await;
+    drop(processor.next("EVAL take_over").await);
+    let look = processor.next("XPENDING").await;
+    second.store(0, Ordering::Relaxed);
+    // A slow network.
+    tokio::time::advance(Duration::from_millis(1_200)).await;
+    look.answer([pending([("1-0", 1)])]);
+    let time = processor.line.next().await;
+    assert_eq!(time.lines(), ["TIME"]);
+    time.answer([texts(["101", "0"])]);
+    let fetch = processor.line.next().await;
+    assert!(fetch.lines()[0].starts_with("XRANGE "));
+    fetch.answer([list([request("1-0")])]);
+    let waiting = processor.waiting.take().unwrap();
+    assert_eq!(ids(&waiting.await), ["1-0"]);
+}
