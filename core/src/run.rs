@@ -322,11 +322,10 @@ where
     drop(running);
     books.give_up_running();
     let soon = Instant::now() + LEAVE_LIMIT;
-    let leave_by = match (order, leave_by) {
-        (Order::Drain(_), Some(deadline)) => deadline,
-        // Whoever drains may stop it before.
-        (_, Some(deadline)) => deadline.min(soon),
-        (_, None) => soon,
+    let leave_by = match order {
+        Order::Drain(deadline) => deadline,
+        // Also before the end of a drain.
+        Order::Serve | Order::Stop => leave_by.map_or(soon, |by: Instant| by.min(soon)),
     };
     let answered = async {
         while !replies.is_empty() {

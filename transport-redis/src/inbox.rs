@@ -65,8 +65,8 @@ struct State {
     overdue: bool,
     /// A read is under way, which blocks until something new comes.
     reading: bool,
-    /// What was meanwhile found to be pending on this consumer, unseen: the read may have it too, and its
-    /// reply be on its way.
+    /// What has been found to be pending on this consumer, unseen, since the last read began: that may have
+    /// it too, and its reply be on its way.
     found_beside: HashSet<StreamId>,
     /// A request on its last delivery waits for this consumer to hold nothing, or is held: nothing
     /// else is read, see [`Inbox::is_quiet`].
@@ -254,19 +254,16 @@ impl Inbox {
 
     /// Takes in what a read has found, at its first delivery.
     pub(crate) fn deliver_read(self: &Arc<Self>, mut entries: Vec<Entry>) {
-        let found_beside = std::mem::take(&mut self.lock().found_beside);
-        entries.retain(|entry| !found_beside.contains(&entry.id));
+        let state = self.lock();
+        entries.retain(|entry| !state.found_beside.contains(&entry.id));
+        drop(state);
         self.deliver(entries.into_iter().map(|entry| (entry, 1)));
     }
 
     /// Takes in what was pending on this consumer, unseen.
     pub(crate) fn deliver_unseen(self: &Arc<Self>, entries: Vec<(Entry, u32)>) {
         let ids = entries.iter().map(|(entry, _)| entry.id);
-        let mut state = self.lock();
-        if state.reading {
-            state.found_beside.extend(ids);
-        }
-        drop(state);
+        self.lock().found_beside.extend(ids);
         self.deliver(entries);
     }
 

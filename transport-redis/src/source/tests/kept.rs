@@ -152,35 +152,38 @@ async fn what_is_found_pending_while_its_read_is_on_its_way_is_delivered_once() 
     assert_eq!(ids(&processor.recv()), ["2-0"]);
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_comes_after_the_clock_was_set_back_was_sent_now() {
+/// A processor whose server's clock was set back to 3600 s since it was read. Its keeper waits for the
+/// answer to such a command, so that it is not read meanwhile.
+async fn set_back(waits_for: &str) -> (Processor, Sent) {
     let second = Arc::new(AtomicU64::new(7_200));
     let mut processor = Processor::start_by(Arc::clone(&second)).await;
-    // Leases are not kept meanwhile, nor is the clock read.
-    let _kept_waiting = processor.next("EVAL take_over").await;
+    let waited_for = processor.next(waits_for).await;
     tokio::time::advance(LEASE).await;
     second.store(3_600, Ordering::Relaxed);
-    let read = processor.reads(&["3600000-0"]).await;
-    assert_eq!(ids(&read), ["3600000-0"]);
-    assert!(read[0].meta.enqueued.elapsed() < LEASE);
+    (processor, waited_for)
+}
+
+fn assert_sent_now(deliveries: &[RawDelivery]) {
+    assert_eq!(ids(deliveries), ["3600000-0"]);
+    assert!(deliveries[0].meta.enqueued.elapsed() < LEASE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_after_the_clock_was_set_back_was_sent_now() {
+    let (mut processor, _waited_for) = set_back("EVAL take_over").await;
+    assert_sent_now(&processor.reads(&["3600000-0"]).await);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_comes_back_after_the_clock_was_set_back_was_sent_now() {
-    let second = Arc::new(AtomicU64::new(7_200));
-    let mut processor = Processor::start_by(Arc::clone(&second)).await;
-    let _kept_waiting = processor.next("EVAL remove_dead").await;
-    second.store(3_600, Ordering::Relaxed);
-    tokio::time::advance(LEASE).await;
+    let (mut processor, _waited_for) = set_back("EVAL remove_dead").await;
     let notices = list([entry("3600000-1", &["from", "other"])]);
     let blocked = processor.blocked.take().unwrap();
     blocked.answer([list([list([text("again"), notices])])]);
     let take = processor.next("EVAL take_over").await;
     take.answer([took([("3600000-0", 1)], false)]);
     processor.during(Duration::from_millis(1)).await;
-    let taken = processor.recv();
-    assert_eq!(ids(&taken), ["3600000-0"]);
-    assert!(taken[0].meta.enqueued.elapsed() < LEASE);
+    assert_sent_now(&processor.recv());
 }
 
 /// A read could bring it in between, and it be answered.
