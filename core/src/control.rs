@@ -90,10 +90,7 @@ impl Control {
     /// Orders a drain; of several, the earliest deadline holds. No way leads back.
     pub(crate) fn drain(&self, deadline: Instant) {
         {
-            let mut finish_by = self
-                .finish_by
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut finish_by = self.lock_finish_by();
             *finish_by = Some(finish_by.map_or(deadline, |earlier| earlier.min(deadline)));
         }
         self.order.fetch_max(DRAIN, Ordering::Release);
@@ -114,15 +111,20 @@ impl Control {
     pub(crate) fn order(&self) -> Order {
         match self.order.load(Ordering::Acquire) {
             SERVE => Order::Serve,
-            DRAIN => {
-                let finish_by = self
-                    .finish_by
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                finish_by.map_or(Order::Stop, Order::Drain)
-            }
+            DRAIN => self.finish_by().map_or(Order::Stop, Order::Drain),
             _ => Order::Stop,
         }
+    }
+
+    /// The deadline of the drain, if one was ordered, also before an order to stop.
+    pub(crate) fn finish_by(&self) -> Option<Instant> {
+        *self.lock_finish_by()
+    }
+
+    fn lock_finish_by(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.finish_by
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The policy in force, or about to be.

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::batch::{Books, Started};
 use crate::former::{Former, Item};
@@ -129,19 +129,18 @@ impl<'a, Req, Resp, C: Consumer<Req, Resp>> Held<'a, Req, Resp, C> {
         books.open(reason, self.former.take(reason), is_abandoned, now)
     }
 
-    /// Gives back what waits, if the transport takes it in time.
-    pub(crate) async fn give_back(&mut self, by: Instant) {
+    /// Gives back what waits.
+    pub(crate) async fn give_back(&mut self) {
         let deliveries = self.take_deliveries();
         if deliveries.is_empty() {
             return;
         }
         let count = deliveries.len();
-        match timeout_at(by, self.consumer.release(deliveries)).await {
-            Ok(Ok(())) => {
+        match self.consumer.release(deliveries).await {
+            Ok(()) => {
                 self.counts.released.add(count);
             }
-            Ok(Err(error)) => tracing::warn!("{count} requests could not be given back: {error}"),
-            Err(_) => tracing::warn!("{count} requests could not be given back in time"),
+            Err(error) => tracing::warn!("{count} requests could not be given back: {error}"),
         }
     }
 

@@ -182,6 +182,7 @@ mod handler;
 mod held;
 mod instance;
 mod isolate;
+mod leave;
 mod meta;
 mod observer;
 mod policy;

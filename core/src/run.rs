@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::future::join;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until, timeout_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
 use tracing::{Instrument as _, Span};
 
 use crate::attached::Attached;
@@ -21,6 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::former::Step;
 use crate::held::Held;
 use crate::instance::Instance;
+use crate::leave::Leave;
 use crate::meta::{BatchInfo, CloseReason};
 use crate::observer::{NotRun, Observer};
 use crate::policy::ProcessorPolicy;
@@ -36,8 +37,6 @@ const READ_WAIT: Duration = Duration::from_secs(5);
 /// The pauses after failed reads grow from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// How long a processor without a deadline may take to give back what it holds and leave.
-const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 /// Of a drain's time, what is kept for giving back and leaving: a tenth, and no more than this.
 const LEAVE_SHARE: Duration = Duration::from_millis(100);
 /// How often an observer is told what waits, while nothing else happens.
@@ -55,32 +54,32 @@ pub(crate) async fn run<Req, Resp, C, I>(
     C: Consumer<Req, Resp>,
     I: Instance<Req, Resp>,
 {
-    let leave_by = match warm_up(&mut instances, policy.samples.as_ref(), &control).await {
+    let mut leave = match warm_up(&mut instances, policy.samples.as_ref(), &control).await {
         Ok(()) => serve(&*attached, &policy, instances, &control).await,
         Err(failure) => {
             tracing::error!("warming up failed, the processor ends: {failure}");
             control.fail(failure);
-            Instant::now() + LEAVE_LIMIT
+            Leave::new(&control)
         }
     };
     let Some(consumer) = attached.into_consumer() else {
         return;
     };
-    match timeout_at(leave_by, consumer.detach()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!("the processor could not leave in good order: {error}"),
-        Err(_) => tracing::warn!("the processor left without waiting for its transport any longer"),
+    match leave.within(consumer.detach()).await {
+        Some(Ok(())) => {}
+        Some(Err(error)) => tracing::warn!("the processor could not leave in good order: {error}"),
+        None => tracing::warn!("the processor left without waiting for its transport any longer"),
     }
 }
 
-/// Serves until the source is closed, a drain is through, or an order to stop comes. Returns by
-/// when the processor must have left.
-async fn serve<Req, Resp, C, I>(
+/// Serves until the source is closed, a drain is through, or an order to stop comes. Returns the time
+/// that is left to leave in.
+async fn serve<'c, Req, Resp, C, I>(
     consumer: &C,
     policy: &ProcessorPolicy<Req>,
     instances: Vec<I>,
-    control: &Control,
-) -> Instant
+    control: &'c Control,
+) -> Leave<'c>
 where
     Req: Send + 'static,
     Resp: Send + 'static,
@@ -111,7 +110,6 @@ where
     let mut source_open = true;
     let mut order = Order::Serve;
     let mut stop_at = None;
-    let mut leave_by = None;
     let mut turns = Turns::new(I::HOLDS_TASK, Instant::now());
     // A read takes all there is, so that what it found is run before the next one looks.
     let mut has_read = false;
@@ -170,7 +168,6 @@ where
                 held.former.close();
                 let left = deadline.saturating_duration_since(Instant::now());
                 stop_at = Some(deadline - (left / 10).min(LEAVE_SHARE));
-                leave_by = Some(deadline);
                 control.enter(Phase::Draining);
             }
 
@@ -321,20 +318,23 @@ where
     drop(reads);
     drop(running);
     books.give_up_running();
-    let soon = Instant::now() + LEAVE_LIMIT;
-    let leave_by = match order {
-        Order::Drain(deadline) => deadline,
-        // Also before the end of a drain.
-        Order::Serve | Order::Stop => leave_by.map_or(soon, |by: Instant| by.min(soon)),
-    };
     let answered = async {
         while !replies.is_empty() {
             let _ = poll_fn(|cx| replies.poll_next(cx)).await;
         }
     };
     // Side by side: a transport that does not take the answers may take what is given back.
-    let _ = join(timeout_at(leave_by, answered), held.give_back(leave_by)).await;
-    leave_by
+    let mut leave = Leave::new(control);
+    if leave
+        .within(join(answered, held.give_back()))
+        .await
+        .is_none()
+    {
+        tracing::warn!(
+            "the processor leaves before its transport has taken all answers and all it gave back"
+        );
+    }
+    leave
 }
 
 /// What a read found. The buffer comes back to be used again.

@@ -4,6 +4,7 @@
 mod book;
 #[cfg(feature = "metrics")]
 mod flushes;
+mod leaving;
 #[cfg(feature = "metrics")]
 mod metrics;
 #[cfg(feature = "metrics")]

@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dynamic_batcher::{
-    Answer, BatchInfo, BatchPolicy, BatchProcessor, CallMeta, Consumer, Delivery, Result, Source,
-    WhenIdle,
+    Answer, BatchInfo, BatchPolicy, BatchProcessor, Consumer, Delivery, Result, Source,
 };
 
 const QUEUED: usize = 7;
@@ -65,60 +64,6 @@ async fn the_transports_queue_is_asked_while_a_processor_is_attached() {
     assert_eq!(processor.status().queued, 0);
     assert_eq!(left.load(Ordering::Relaxed), 1);
     task.await.expect("no panic");
-}
-
-/// A queue of one request, which never lets its processor leave.
-#[derive(Default)]
-struct Clinging {
-    is_read: AtomicBool,
-}
-
-impl Source<u8, u8> for Clinging {
-    type Consumer = Self;
-
-    fn attach(&self) -> Self {
-        Self::default()
-    }
-}
-
-impl Consumer<u8, u8> for Clinging {
-    type Ticket = ();
-
-    async fn recv(&self, into: &mut Vec<Delivery<u8, ()>>, _: usize, _: Duration) -> Result<bool> {
-        if self.is_read.swap(true, Ordering::Relaxed) {
-            return pending().await;
-        }
-        let meta = CallMeta::new(Duration::from_secs(3600));
-        into.push(Delivery::new(Ok(1), (), meta));
-        Ok(true)
-    }
-
-    async fn reply(&self, _: Option<Arc<BatchInfo>>, _: Vec<Answer<u8, ()>>) -> Result<()> {
-        Ok(())
-    }
-
-    async fn release(&self, _: Vec<Delivery<u8, ()>>) -> Result<()> {
-        Ok(())
-    }
-
-    async fn detach(self) -> Result<()> {
-        pending().await
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_drain_tells_what_it_gave_up_though_the_processor_could_not_leave() {
-    let policy = BatchPolicy::default().when_idle(WhenIdle::Run);
-    let processor = BatchProcessor::spawn(Clinging::default(), policy, |_: Vec<u8>| async {
-        pending::<Vec<u8>>().await
-    });
-    while processor.status().running == 0 {
-        tokio::task::yield_now().await;
-    }
-    let report = processor.drain(Duration::from_secs(1)).await;
-    let report = report.expect("it runs");
-    assert!(!report.ended);
-    assert_eq!(report.abandoned, 1);
 }
 
 /// Who looks holds the consumer for a moment, and it is given away when it leaves.
