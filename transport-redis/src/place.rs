@@ -7,7 +7,7 @@ use dynamic_batcher::Result;
 
 use crate::client::Client;
 use crate::clock::Clock;
-use crate::entry::Entry;
+use crate::entry::{Entry, StreamId};
 use crate::request::{Caller, Request};
 
 /// How the names of our consumers begin.
@@ -35,6 +35,22 @@ impl Place {
     /// there is nothing to be learned from it.
     pub(crate) fn is_last(&self, deliveries: u32) -> bool {
         self.max_deliveries > 1 && deliveries >= self.max_deliveries
+    }
+
+    /// To be called before requests are delivered: by a clock that was set back since it was read, what
+    /// has just been sent would look as old as that, and expired.
+    pub(crate) async fn check_clock(&self, ids: impl Iterator<Item = StreamId>) -> Result<()> {
+        let Some(oldest) = ids.min() else {
+            return Ok(());
+        };
+        match self.clock.check(&*self.client, oldest.millis).await {
+            // What is there is not kept waiting for a permission.
+            Err(error) if !error.is_retryable() => {
+                tracing::debug!("reading the server's clock failed: {error}");
+                Ok(())
+            }
+            checked => checked,
+        }
     }
 
     /// Reads a request, and who asked. `last` is where the answer to the one before it goes, which is

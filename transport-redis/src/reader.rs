@@ -11,7 +11,6 @@ use crate::client::{Dedicated, send_one};
 use crate::commands;
 use crate::entry::{Entry, StreamId};
 use crate::inbox::Inbox;
-use crate::place::Place;
 use crate::reclaim;
 use crate::types::PendingRequestStream;
 use crate::value::Value;
@@ -89,7 +88,9 @@ async fn read_some(
     };
     for (stream, entries) in Entry::by_stream(reply)? {
         if stream == place.request_stream.as_bytes() {
-            check_clock(place, entries.iter().map(|entry| entry.id)).await?;
+            place
+                .check_clock(entries.iter().map(|entry| entry.id))
+                .await?;
             inbox.deliver_read(entries);
         } else {
             let ids: Vec<_> = entries.iter().map(|entry| entry.id).collect();
@@ -97,22 +98,6 @@ async fn read_some(
         }
     }
     Ok(())
-}
-
-/// Before requests are delivered: by a clock that was set back since it was read, what has just been sent
-/// would look as old as that, and expired.
-pub(crate) async fn check_clock(place: &Place, ids: impl Iterator<Item = StreamId>) -> Result<()> {
-    let Some(oldest) = ids.min() else {
-        return Ok(());
-    };
-    match place.clock.check(&*place.client, oldest.millis).await {
-        // What is there is not kept waiting for a permission.
-        Err(error) if !error.is_retryable() => {
-            tracing::debug!("reading the server's clock failed: {error}");
-            Ok(())
-        }
-        checked => checked,
-    }
 }
 
 /// Creates the groups where they are missing.
@@ -166,7 +151,7 @@ async fn take_unseen(inbox: &Arc<Inbox>, unseen: Vec<(StreamId, u32)>) -> Result
     for part in unseen.chunks(FETCHED) {
         // Before they are fetched: nothing is awaited between that and their delivery, in which a read could
         // bring them too, and they be answered.
-        check_clock(place, part.iter().map(|(id, _)| *id)).await?;
+        place.check_clock(part.iter().map(|(id, _)| *id)).await?;
         let fetch = part
             .iter()
             .map(|(id, _)| commands::entry(&place.request_stream, *id));

@@ -161,7 +161,10 @@ async fn take_over(inbox: &Arc<Inbox>) -> Result<(bool, Vec<Exhausted>)> {
         more |= part.more;
         next = part.next;
     }
-    reader::check_clock(&inbox.place, taken.iter().map(|(entry, _)| entry.id)).await?;
+    inbox
+        .place
+        .check_clock(taken.iter().map(|(entry, _)| entry.id))
+        .await?;
     inbox.deliver_taken(taken, last_waits, more);
     Ok((more, exhausted))
 }

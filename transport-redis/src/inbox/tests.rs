@@ -1,10 +1,12 @@
 //! Of two deliveries of the same entry each ticket speaks for its own.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::*;
 use crate::client::scripted::{Scripted, entry, list, texts};
 use crate::clock::Clock;
+use crate::entry::Entry;
 
 const LEASE: Duration = Duration::from_secs(3);
 
@@ -30,7 +32,12 @@ async fn inbox() -> Arc<Inbox> {
 
 fn deliver(inbox: &Arc<Inbox>, deliveries: u32) -> Vec<RawDelivery> {
     let entries = Entry::all(list([entry("1-0", &["body", "1"])])).unwrap();
-    inbox.deliver(entries.into_iter().map(|entry| (entry, deliveries)));
+    inbox.deliver_unseen(
+        entries
+            .into_iter()
+            .map(|entry| (entry, deliveries))
+            .collect(),
+    );
     inbox.take(10).unwrap()
 }
 
@@ -39,10 +46,10 @@ async fn what_comes_after_the_close_is_given_back_and_does_not_count() {
     let inbox = inbox().await;
     let entries = Entry::all(list(["1-0", "2-0"].map(|id| entry(id, &["body", "1"])))).unwrap();
     let mut entries = entries.into_iter().map(|entry| (entry, 2));
-    inbox.deliver(entries.next());
+    inbox.deliver_unseen(entries.next().into_iter().collect());
     let unread = inbox.close();
     assert_eq!((unread.len(), inbox.wanted()), (1, 0));
-    inbox.deliver(entries);
+    inbox.deliver_unseen(entries.collect());
     assert!(inbox.take(10).unwrap().is_empty());
     let [(id, deliveries)] = inbox.dropped()[..] else {
         panic!("{:?}", inbox.dropped());
@@ -131,7 +138,7 @@ async fn of_many_that_are_to_be_acknowledged_each_has_its_turn() {
 async fn what_was_read_is_handed_out_before_the_error_that_ends_reading() {
     let inbox = inbox().await;
     let entries = Entry::all(list([entry("1-0", &["body", "1"]), entry("2-0", &[])])).unwrap();
-    inbox.deliver(entries.into_iter().map(|entry| (entry, 1)));
+    inbox.deliver_read(entries);
     inbox.fail(Error::handler("gone"));
     assert_eq!(inbox.take(1).unwrap().len(), 1);
     assert_eq!(inbox.take(1).unwrap().len(), 1);
@@ -146,7 +153,7 @@ async fn what_has_an_id_of_the_future_was_sent_now() {
     let ids = ["100000-0", "109000-0", "9999999999999-0"];
     let entries = list(ids.map(|id| entry(id, &["body", "1"])));
     let entries = Entry::all(entries).unwrap();
-    inbox.deliver(entries.into_iter().map(|entry| (entry, 1)));
+    inbox.deliver_read(entries);
     let sent = inbox.take(10).unwrap().into_iter();
     let sent: Vec<_> = sent.map(|each| each.meta.enqueued).collect();
     let now = Instant::now();
