@@ -16,7 +16,7 @@ use crate::idem::Idem;
 use crate::outstanding::{Outcome, Outstanding};
 use crate::reply::{self, Outgoing};
 use crate::request::{self, Request};
-use crate::texts::Texts;
+use crate::texts::{END, Texts};
 use crate::value::Value;
 
 const STREAM: &str = "request";
@@ -48,15 +48,15 @@ impl Read {
             let idem = idem.to_string();
             let [body_name, version, one, reply_to, idem_name, timeout_name] = request::SAME;
             let fields: [&[u8]; 10] = [
-                body_name.as_bytes(),
+                body_name,
                 body,
-                version.as_bytes(),
-                one.as_bytes(),
-                reply_to.as_bytes(),
+                version,
+                one,
+                reply_to,
                 REPLY_STREAM.as_bytes(),
-                idem_name.as_bytes(),
+                idem_name,
                 idem.as_bytes(),
-                timeout_name.as_bytes(),
+                timeout_name,
                 timeout.as_bytes(),
             ];
             entry(&format!("1732435200000-{idem}"), fields)
@@ -90,7 +90,7 @@ impl Read {
         let known: Arc<str> = REPLY_STREAM.into();
         for (_, entries) in Entry::by_stream(self.0)? {
             for entry in entries {
-                let is_known = |name: &str| (name == &*known).then(|| Arc::clone(&known));
+                let is_known = |name: &[u8]| (name == known.as_bytes()).then(|| Arc::clone(&known));
                 let (_, request) = Request::parse(&entry, is_known);
                 bytes += request?.body.len();
             }
@@ -121,17 +121,17 @@ fn text(text: impl AsRef<[u8]>) -> Value {
 }
 
 fn entry<'a>(id: &str, fields: impl IntoIterator<Item = &'a [u8]>) -> Value {
-    let mut memory = Vec::new();
-    let places = fields.into_iter().map(|field| {
-        let start = memory.len();
-        memory.extend_from_slice(field);
-        start..memory.len()
-    });
-    let places = places.collect();
-    let memory = memory.into();
+    let (mut reply, mut count) = (Vec::new(), 0);
+    for field in fields {
+        reply.extend_from_slice(format!("${}\r\n", field.len()).as_bytes());
+        reply.extend_from_slice(field);
+        reply.extend_from_slice(END);
+        count += 1;
+    }
+    let reply = reply.into();
     Value::list_of(vec![
         text(id),
-        Value::Texts(Texts::Together { memory, places }),
+        Value::Texts(Texts::Together { reply, count }),
     ])
 }
 

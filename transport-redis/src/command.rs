@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::numbers::Number;
+
 /// A command: its name and its arguments, as they go over the wire.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Command {
@@ -76,17 +78,6 @@ impl Command {
         starts
             .zip(&self.ends)
             .map(|(start, end)| self.bytes.get(start..*end).unwrap_or_default())
-    }
-}
-
-/// A number, or an id, which is two: as text, and faster than by its `Display`.
-pub(crate) trait Number {
-    fn write_to(self, text: &mut Vec<u8>);
-}
-
-impl<N: itoa::Integer> Number for N {
-    fn write_to(self, text: &mut Vec<u8>) {
-        text.extend_from_slice(itoa::Buffer::new().format(self).as_bytes());
     }
 }
 

@@ -1,12 +1,11 @@
 //! An entry of a stream: its id, and its fields as the server sends them.
 
 use std::fmt;
-use std::str::FromStr;
 
 use bytes::Bytes;
 use dynamic_batcher::{Error, ErrorKind, Result};
 
-use crate::command::Number;
+use crate::numbers::{self, Number};
 use crate::texts::Texts;
 use crate::value::Value;
 
@@ -25,9 +24,13 @@ impl StreamId {
     };
 
     pub(crate) fn parse(text: &[u8]) -> Result<Self> {
-        let parsed = std::str::from_utf8(text)
-            .ok()
-            .and_then(|text| text.parse().ok());
+        let dash = text.iter().position(|byte| *byte == b'-');
+        let (millis, sequence) = match dash.and_then(|at| text.split_at_checked(at)) {
+            Some((millis, rest)) => (millis, rest.get(1..).unwrap_or_default()),
+            None => (text, &b"0"[..]),
+        };
+        let parsed = numbers::read(millis).zip(numbers::read(sequence));
+        let parsed = parsed.map(|(millis, sequence)| Self { millis, sequence });
         parsed.ok_or_else(|| {
             let text = String::from_utf8_lossy(text);
             unreadable(format!("{text:?} where a stream entry's id was expected"))
@@ -65,18 +68,6 @@ impl Number for StreamId {
         self.millis.write_to(text);
         text.push(b'-');
         self.sequence.write_to(text);
-    }
-}
-
-impl FromStr for StreamId {
-    type Err = std::num::ParseIntError;
-
-    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
-        let (millis, sequence) = text.split_once('-').unwrap_or((text, "0"));
-        Ok(Self {
-            millis: millis.parse()?,
-            sequence: sequence.parse()?,
-        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! A caller's name for its request.
 
 use crate::command::Command;
+use crate::numbers;
 
 /// What a caller calls its request: ours count them, and that takes no memory of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,12 +14,14 @@ pub(crate) enum Idem {
 impl Idem {
     /// Reads the name that stands in an entry; `None` if it is no text.
     pub(crate) fn read(name: &[u8]) -> Option<Self> {
-        let name = std::str::from_utf8(name).ok()?;
-        let number = match name.as_bytes() {
-            [b'1'..=b'9', ..] => name.parse().ok(),
+        let number = match name {
+            [b'1'..=b'9', ..] => numbers::read(name),
             _ => None,
         };
-        Some(number.map_or_else(|| Self::Text(name.into()), Self::Number))
+        match number {
+            Some(number) => Some(Self::Number(number)),
+            None => Some(Self::Text(std::str::from_utf8(name).ok()?.into())),
+        }
     }
 
     /// How long it is as text, in bytes, at the most.

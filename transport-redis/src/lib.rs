@@ -122,6 +122,7 @@ mod give_way;
 mod idem;
 mod inbox;
 mod keys;
+mod numbers;
 mod outstanding;
 mod place;
 mod reader;

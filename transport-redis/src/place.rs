@@ -61,8 +61,10 @@ impl Place {
         last: &mut Option<Arc<str>>,
     ) -> (Caller, Result<Request>) {
         Request::parse(entry, |name| {
-            if last.as_deref() != Some(name) {
-                *last = is_reply_stream(&self.reply_prefix, name).then(|| name.into());
+            if last.as_deref().map(str::as_bytes) != Some(name) {
+                let name = std::str::from_utf8(name).ok();
+                let name = name.filter(|name| is_reply_stream(&self.reply_prefix, name));
+                *last = name.map(Into::into);
             }
             last.clone()
         })

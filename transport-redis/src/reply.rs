@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::command::Command;
 use crate::entry::{StreamId, unreadable};
 use crate::idem::Idem;
+use crate::numbers;
 use crate::texts::Texts;
 
 /// The batch that an entry's replies come from.
@@ -127,10 +128,7 @@ pub(crate) fn parse(fields: &Texts) -> Vec<(u64, Result<Reply<Vec<u8>>>)> {
             continue;
         }
         // A name that is no number of ours is nobody's.
-        let idem = std::str::from_utf8(name)
-            .ok()
-            .and_then(|name| name.parse().ok());
-        if let Some(idem) = idem {
+        if let Some(idem) = numbers::read(name) {
             replies.push((idem, value));
         }
     }

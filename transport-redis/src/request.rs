@@ -9,18 +9,19 @@ use dynamic_batcher::trace::TraceContext;
 use crate::command::Command;
 use crate::entry::{Entry, unreadable};
 use crate::idem::Idem;
+use crate::numbers;
 #[cfg(test)]
 use crate::texts::Texts;
 
 /// The request's body, JSON: the one field that the Python package knows.
-const BODY: &str = "body";
+const BODY: &[u8] = b"body";
 /// The version of the extension fields. Without it an entry comes from a Python caller.
-const VERSION: &str = "v";
-const REPLY_TO: &str = "reply_to";
-const IDEM: &str = "idem";
-const TIMEOUT: &str = "timeout_ms";
+const VERSION: &[u8] = b"v";
+const REPLY_TO: &[u8] = b"reply_to";
+const IDEM: &[u8] = b"idem";
+const TIMEOUT: &[u8] = b"timeout_ms";
 /// The place in the caller's trace, as the W3C writes it.
-const TRACEPARENT: &str = "traceparent";
+const TRACEPARENT: &[u8] = b"traceparent";
 
 /// Who asked, and so how the answer goes back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,12 +46,12 @@ pub(crate) struct Request {
 
 /// What is the same in every request of ours: the names of its fields in the order in which an entry
 /// has them, and behind that of the version the version.
-pub(crate) const SAME: [&str; 6] = [BODY, VERSION, "1", REPLY_TO, IDEM, TIMEOUT];
+pub(crate) const SAME: [&[u8]; 6] = [BODY, VERSION, b"1", REPLY_TO, IDEM, TIMEOUT];
 
 /// The name of a further field, which requests may have: of requests among which one has it. What
 /// is each one's own then has a place for it.
-pub(crate) fn further_field(is_traced: bool) -> &'static str {
-    if is_traced { TRACEPARENT } else { "" }
+pub(crate) fn further_field(is_traced: bool) -> &'static [u8] {
+    if is_traced { TRACEPARENT } else { b"" }
 }
 
 /// Appends what is a request's own: its body, its number and how long it is awaited.
@@ -75,20 +76,25 @@ impl Request {
     /// answer goes nowhere else, whatever an entry asks for.
     pub(crate) fn parse(
         entry: &Entry,
-        reply_stream: impl FnOnce(&str) -> Option<Arc<str>>,
+        reply_stream: impl FnOnce(&[u8]) -> Option<Arc<str>>,
     ) -> (Caller, Result<Self>) {
-        let known = [BODY, VERSION, REPLY_TO, IDEM, TIMEOUT, TRACEPARENT];
-        let mut values = [const { None }; 6];
+        let (mut body, mut version, mut reply_to) = (None, None, None);
+        let (mut idem, mut timeout, mut trace) = (None, None, None);
         for (name, value) in entry.fields.pairs() {
+            let known = match name {
+                BODY => &mut body,
+                VERSION => &mut version,
+                REPLY_TO => &mut reply_to,
+                IDEM => &mut idem,
+                TIMEOUT => &mut timeout,
+                TRACEPARENT => &mut trace,
+                _ => continue,
+            };
             // Of several the last counts, as in the Python package.
-            if let Some(place) = known.iter().position(|known| name == known.as_bytes()) {
-                values[place] = Some(value);
-            }
+            *known = Some(value);
         }
-        let [body, version, reply_to, idem, timeout, trace] = values;
         // All is copied: what waits does not keep the memory of all that was read with it.
         let body = body.map(<[u8]>::to_vec);
-        let reply_to = reply_to.and_then(|name| std::str::from_utf8(name).ok());
         let reply_to = reply_to.and_then(reply_stream);
         let caller = match (version, reply_to, idem.and_then(Idem::read)) {
             (Some(_), Some(reply_to), Some(idem)) => Caller::Stream { reply_to, idem },
@@ -99,15 +105,14 @@ impl Request {
             }
         };
         let Some(body) = body else {
-            let error = unreadable(format!("the entry has no field `{BODY}`"));
+            let error = unreadable("the entry has no field `body`");
             return (caller, Err(error));
         };
-        let millis = |value| std::str::from_utf8(value).ok()?.parse().ok();
-        let timeout = match timeout.map(millis) {
+        let timeout = match timeout.map(numbers::read) {
             None => None,
             Some(Some(millis)) => Some(Duration::from_millis(millis)),
             Some(None) => {
-                let error = unreadable(format!("the entry's `{TIMEOUT}` is no number"));
+                let error = unreadable("the entry's `timeout_ms` is no number");
                 return (caller, Err(error));
             }
         };
@@ -129,12 +134,12 @@ pub(crate) fn written(body: &[u8], reply_to: &str, idem: u64, timeout: Duration)
     let [body, version, one, to, number, time] = SAME;
     let fields = [
         (body, own[0]),
-        (version, one.as_bytes()),
+        (version, one),
         (to, reply_to.as_bytes()),
         (number, own[1]),
         (time, own[2]),
     ];
-    let flat = fields.map(|(name, value)| [name.as_bytes(), value]);
+    let flat = fields.map(<[_; 2]>::from);
     let texts = flat.as_flattened().iter().copied();
     texts.map(bytes::Bytes::copy_from_slice).collect()
 }
@@ -154,8 +159,8 @@ mod tests {
         }
     }
 
-    fn reply_stream(name: &str) -> Option<Arc<str>> {
-        (name == "reply").then(|| name.into())
+    fn reply_stream(name: &[u8]) -> Option<Arc<str>> {
+        (name == b"reply").then(|| "reply".into())
     }
 
     fn parse(fields: &[(&str, &str)]) -> (Caller, Result<Request>) {

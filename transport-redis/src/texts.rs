@@ -6,19 +6,19 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+/// What a line and a text of a reply end with.
+pub(crate) const END: &[u8] = b"\r\n";
+
 /// Texts in the order in which the server sent them.
 #[derive(Clone)]
 pub(crate) enum Texts {
-    /// Parts of one piece of memory, which is held once for all of them.
+    /// As they stand in its reply, each behind its length: a part of the memory that the whole reply
+    /// is in, and what is in it is looked for when it is asked for.
     #[cfg_attr(
         not(any(feature = "client-redis", feature = "bench-internals", test)),
         expect(dead_code, reason = "replies are read here of the crate `redis` alone")
     )]
-    Together {
-        memory: Bytes,
-        /// Within the memory, all of them.
-        places: Box<[Range<usize>]>,
-    },
+    Together { reply: Bytes, count: usize },
     /// Each as a client crate hands it out.
     Apart(Vec<Bytes>),
 }
@@ -26,21 +26,19 @@ pub(crate) enum Texts {
 impl Texts {
     pub(crate) fn len(&self) -> usize {
         match self {
-            Self::Together { places, .. } => places.len(),
+            Self::Together { count, .. } => *count,
             Self::Apart(texts) => texts.len(),
-        }
-    }
-
-    fn get(&self, index: usize) -> Option<&[u8]> {
-        match self {
-            Self::Together { memory, places } => memory.get(places.get(index)?.clone()),
-            Self::Apart(texts) => texts.get(index).map(|text| &**text),
         }
     }
 
     /// The texts.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        (0..self.len()).map_while(|index| self.get(index))
+        let (reply, texts) = match self {
+            Self::Together { reply, .. } => (&reply[..], &[][..]),
+            Self::Apart(texts) => (&[][..], &texts[..]),
+        };
+        let together = places(reply, 0).map_while(|place| reply.get(place));
+        together.chain(texts.iter().map(|text| &text[..]))
     }
 
     /// Two at a time, names and their values; a last one without a value is none.
@@ -52,13 +50,45 @@ impl Texts {
     /// Each by itself.
     pub(crate) fn apart(self) -> Vec<Bytes> {
         match self {
-            Self::Together { memory, places } => {
-                let places = places.into_iter();
-                places.map(|place| memory.slice(place)).collect()
+            Self::Together { reply, .. } => {
+                places(&reply, 0).map(|place| reply.slice(place)).collect()
             }
             Self::Apart(texts) => texts,
         }
     }
+}
+
+/// Where the texts are that stand in a reply one behind the other, from `at` on.
+pub(crate) fn places(reply: &[u8], mut at: usize) -> impl Iterator<Item = Range<usize>> {
+    iter::from_fn(move || {
+        let place = place(reply, at)?;
+        at = place.end + END.len();
+        Some(place)
+    })
+}
+
+/// Where the text is whose line begins at `at`, with its length, though it may not be all there. `None`
+/// where no such line begins, or it is not all there, or is not as the server writes it.
+pub(crate) fn place(reply: &[u8], at: usize) -> Option<Range<usize>> {
+    /// Of lengths that fit everywhere: there is none above 512 MiB.
+    const MOST_DIGITS: usize = 9;
+    let (b'$', line) = reply.get(at..)?.split_first()? else {
+        return None;
+    };
+    let (mut length, mut digits) = (0, 0);
+    for byte in line.iter().take(MOST_DIGITS) {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        length = length * 10 + usize::from(digit);
+        digits += 1;
+    }
+    if digits == 0 || line.get(digits..digits + END.len()) != Some(END) {
+        return None;
+    }
+    let start = at + 1 + digits + END.len();
+    Some(start..start + length)
 }
 
 impl Default for Texts {
@@ -96,8 +126,8 @@ mod tests {
     fn those_together_are_like_those_apart() {
         let apart: Texts = ["a", "", "bc"].into_iter().map(Bytes::from).collect();
         let together = Texts::Together {
-            memory: Bytes::from("a-bc"),
-            places: [0..1, 1..1, 2..4].into(),
+            reply: Bytes::from("$1\r\na\r\n$0\r\n\r\n$2\r\nbc\r\n"),
+            count: 3,
         };
         assert_eq!(together, apart);
         assert_eq!(format!("{together:?}"), format!("{apart:?}"));

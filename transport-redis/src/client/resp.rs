@@ -1,7 +1,9 @@
 //! A reply as the server sends it: where it ends, and what it says, in either version of the protocol.
 //! What a server sends of itself, as to those who subscribe, is no reply and is refused.
 //!
-//! The parts of a reply share its memory: an entry of a stream costs no allocation for each field.
+//! The parts of a reply share its memory, and lists of texts are left as they are: an entry of a stream
+//! costs no allocation for its fields. Of what is most in a reply, plain texts, the lines are read by
+//! [`texts::place`], each three times: to find the reply's end, the list's, and the text.
 
 use std::io;
 use std::ops::Range;
@@ -9,7 +11,8 @@ use std::ops::Range;
 use bytes::Bytes;
 use dynamic_batcher::{Error, ErrorKind, Result};
 
-use crate::texts::Texts;
+use crate::numbers;
+use crate::texts::{self, END, Texts};
 use crate::value::{Refusal, Value};
 
 /// The deepest list in a list that is read: those of the server are at most five deep.
@@ -63,12 +66,17 @@ impl Scan {
     /// has been looked at is not looked at again: the next call has the same bytes, and more.
     pub(crate) fn end(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
         while self.missing > 0 {
+            if let Some(place) = texts::place(bytes, self.at) {
+                self.at = place.end + END.len();
+                self.missing -= 1;
+                continue;
+            }
             let Some((shape, number, after)) = header(bytes, self.at)? else {
                 return Ok(None);
             };
             let (length, more) = match shape {
                 Shape::Line => (0, 0),
-                Shape::Text => (number.checked_add(2).ok_or_else(malformed)?, 0),
+                Shape::Text => (number.checked_add(END.len()).ok_or_else(malformed)?, 0),
                 Shape::List => (0, number),
                 Shape::Pairs => (0, twice(number)?),
             };
@@ -81,11 +89,7 @@ impl Scan {
 
 /// Reads a reply that is all there.
 pub(crate) fn read(reply: &Bytes) -> Result<Value> {
-    let mut reader = Reader {
-        reply,
-        at: 0,
-        places: Vec::new(),
-    };
+    let mut reader = Reader { reply, at: 0 };
     reader
         .value(0)
         .map_err(|error| Error::with_source(ErrorKind::Connection, error))
@@ -94,8 +98,6 @@ pub(crate) fn read(reply: &Bytes) -> Result<Value> {
 struct Reader<'a> {
     reply: &'a Bytes,
     at: usize,
-    /// Where the texts are that a list begins with.
-    places: Vec<Range<usize>>,
 }
 
 impl Reader<'_> {
@@ -145,12 +147,19 @@ impl Reader<'_> {
     /// Where the text of this length is that comes next.
     fn text(&mut self, length: usize) -> io::Result<Range<usize>> {
         let end = self.at.checked_add(length).ok_or_else(malformed)?;
-        if self.reply.get(end..end.saturating_add(2)) != Some(b"\r\n") {
+        let place = self.at..end;
+        self.pass(end)?;
+        Ok(place)
+    }
+
+    /// Goes on behind a text that ends there.
+    fn pass(&mut self, end: usize) -> io::Result<()> {
+        let behind = end.saturating_add(END.len());
+        if self.reply.get(end..behind) != Some(END) {
             return Err(malformed());
         }
-        let place = self.at..end;
-        self.at = end + 2;
-        Ok(place)
+        self.at = behind;
+        Ok(())
     }
 
     fn list(&mut self, count: usize, depth: usize) -> io::Result<Value> {
@@ -159,42 +168,32 @@ impl Reader<'_> {
         if depth > DEEPEST {
             return Err(malformed());
         }
-        self.read_texts(count)?;
-        let places = self.places.drain(..);
-        if places.len() == count && count > 0 {
-            return Ok(Value::Texts(Texts::Together {
-                memory: self.reply.clone(),
-                places: places.collect(),
-            }));
+        let start = self.at;
+        let mut texts = 0;
+        while texts < count
+            && let Some(place) = texts::place(self.reply, self.at)
+        {
+            self.pass(place.end)?;
+            texts += 1;
         }
-        let most = (self.reply.len() - self.at) / SHORTEST + places.len();
+        if texts == count && count > 0 {
+            let reply = self.reply.slice(start..self.at);
+            return Ok(Value::Texts(Texts::Together { reply, count }));
+        }
+        let most = (self.reply.len() - self.at) / SHORTEST + texts;
         let mut values = Vec::with_capacity(count.min(most));
+        let places = texts::places(self.reply, start).take(texts);
         values.extend(places.map(|place| Value::Text(self.reply.slice(place))));
         while values.len() < count {
             values.push(self.value(depth)?);
         }
         Ok(Value::list_of(values))
     }
-
-    /// Reads texts, as many as follow upon each other, but no more than so many.
-    fn read_texts(&mut self, most: usize) -> io::Result<()> {
-        while self.places.len() < most
-            && let Some((Shape::Text, length, after)) = counted(self.reply, self.at)
-        {
-            self.at = after;
-            let place = self.text(length)?;
-            self.places.push(place);
-        }
-        Ok(())
-    }
 }
 
 /// The line that a value begins with at `at`: its shape, the number that it says, and where what follows
 /// begins; `None` as long as it is not all there.
 fn header(bytes: &[u8], at: usize) -> io::Result<Option<(Shape, usize, usize)>> {
-    if let Some(counted) = counted(bytes, at) {
-        return Ok(Some(counted));
-    }
     let Some(kind) = bytes.get(at) else {
         return Ok(None);
     };
@@ -214,30 +213,6 @@ fn header(bytes: &[u8], at: usize) -> io::Result<Option<(Shape, usize, usize)>> 
         // Nothing, in the place of a text or a list: the line says all itself.
         None => (Shape::Line, 0, after),
     }))
-}
-
-/// The line of a plain text or list that begins at `at`, its number, and where the next line begins; `None`
-/// where it is not all there, or is not as the server writes it: that is left to [`line`]. By hand, as most
-/// lines of a reply are such, and each is read twice.
-fn counted(bytes: &[u8], at: usize) -> Option<(Shape, usize, usize)> {
-    /// Of numbers that fit everywhere.
-    const MOST_DIGITS: usize = 9;
-    let (kind, rest) = bytes.get(at..)?.split_first()?;
-    let shape = match kind {
-        b'$' | b'*' => Shape::of(*kind)?,
-        _ => return None,
-    };
-    let mut number = 0;
-    for (index, byte) in rest.iter().enumerate().take(MOST_DIGITS + 1) {
-        match byte {
-            b'0'..=b'9' if index < MOST_DIGITS => number = number * 10 + usize::from(byte - b'0'),
-            b'\r' if index > 0 && rest.get(index + 1) == Some(&b'\n') => {
-                return Some((shape, number, at + index + 3));
-            }
-            _ => return None,
-        }
-    }
-    None
 }
 
 /// The line that begins at `at`, without its end, and where the next one begins; `None` as long as its
@@ -266,17 +241,12 @@ fn number(digits: &[u8]) -> io::Result<Option<usize>> {
     }
 }
 
-/// By hand, as each text has its length before it: `str::parse` took a twentieth of all instructions.
 fn integer(text: &[u8]) -> io::Result<i64> {
-    let (sign, digits) = match text {
-        [b'-', digits @ ..] => (-1, digits),
-        [b'+', digits @ ..] | digits => (1, digits),
+    let number = match text {
+        [b'-', digits @ ..] => numbers::read(digits).and_then(|n| 0_i64.checked_sub_unsigned(n)),
+        [b'+', digits @ ..] | digits => numbers::read(digits).and_then(|n| n.try_into().ok()),
     };
-    let number = digits.iter().try_fold(0_i64, |number, byte| {
-        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
-        number.checked_mul(10)?.checked_add(sign * i64::from(digit))
-    });
-    number.filter(|_| !digits.is_empty()).ok_or_else(malformed)
+    number.ok_or_else(malformed)
 }
 
 fn malformed() -> io::Error {
