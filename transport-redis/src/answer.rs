@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use dynamic_batcher::{Answer, BatchInfo, Error, Result};
-use foldhash::HashMap;
 use tokio::time::Instant;
 
 use crate::client::{pipeline_len, send_repeatedly};
@@ -71,7 +70,7 @@ pub(crate) fn end(
         tickets: Vec::new(),
         seen_later: Vec::new(),
     };
-    let mut streams: HashMap<&str, Vec<Outgoing<'_>>> = HashMap::default();
+    let mut replies = Vec::with_capacity(tickets.len());
     for ((position, ticket), (outcome, queued)) in (0..).zip(&tickets).zip(outcomes) {
         let id = ticket.id();
         match &ticket.caller {
@@ -84,14 +83,14 @@ pub(crate) fn end(
                 ending.seen_later.push(id);
             }
             Caller::Stream { reply_to, idem } => {
-                let outgoing = Outgoing {
+                replies.push(Outgoing {
                     id,
+                    reply_to,
                     idem,
                     outcome,
                     position,
                     queued,
-                };
-                streams.entry(reply_to).or_default().push(outgoing);
+                });
             }
             Caller::Nobody { body } => {
                 let reason = outcome.err().map(|error| error.to_string());
@@ -108,14 +107,13 @@ pub(crate) fn end(
             }
         }
     }
-    for (stream, replies) in &streams {
-        for part in reply::parts(replies) {
-            let ids: Vec<_> = part.iter().map(|reply| reply.id).collect();
-            let answer = commands::answer(place, stream, &ids);
-            ending.push(reply::write(answer, batch, part), ids);
-        }
+    replies.sort_by_key(|reply| reply.reply_to);
+    for (reply_to, part) in reply::parts(&replies) {
+        let ids: Vec<_> = part.iter().map(|reply| reply.id).collect();
+        let answer = commands::answer(place, reply_to, &ids);
+        ending.push(reply::write(answer, batch, part), ids);
     }
-    drop(streams);
+    drop(replies);
     ending.tickets = tickets;
     ending
 }
@@ -148,6 +146,7 @@ pub(crate) fn failure(id: StreamId, caller: &Caller, error: &Error) -> Option<Co
         Caller::Stream { reply_to, idem } => {
             let outgoing = Outgoing {
                 id,
+                reply_to,
                 idem,
                 outcome: Err(error.clone()),
                 position: 0,

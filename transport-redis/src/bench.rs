@@ -148,6 +148,7 @@ fn replies(bodies: &[Vec<u8>]) -> Vec<Command> {
     let outgoing = (0..).zip(&idems).zip(bodies);
     let outgoing = outgoing.map(|((position, idem), body)| Outgoing {
         id: StreamId::MIN,
+        reply_to: REPLY_STREAM,
         idem,
         outcome: Ok(body.clone()),
         position,
@@ -158,7 +159,7 @@ fn replies(bodies: &[Vec<u8>]) -> Vec<Command> {
     let ran = Duration::from_micros(20);
     let batch = BatchInfo::new(id, bodies.len(), CloseReason::Full, ran);
     let parts = reply::parts(&outgoing).into_iter();
-    let parts = parts.map(|part| reply::write(Command::new("XADD"), Some(&batch), part));
+    let parts = parts.map(|(_, part)| reply::write(Command::new("XADD"), Some(&batch), part));
     parts.collect()
 }
 

@@ -132,8 +132,9 @@ impl Inbox {
         std::mem::take(&mut state.ready)
     }
 
-    /// Takes at most `max` of what has been read; if there is nothing, so many are wanted.
-    pub(crate) fn take(&self, max: usize) -> Result<Vec<RawDelivery>> {
+    /// Takes at most `max` of what has been read; if there is nothing, so many are wanted. How many
+    /// they were.
+    pub(crate) fn take(&self, max: usize, into: &mut Vec<RawDelivery>) -> Result<usize> {
         let mut state = self.lock();
         if let (true, Some(error)) = (state.ready.is_empty(), &state.failed) {
             return Err(error.clone());
@@ -143,7 +144,8 @@ impl Inbox {
             state.wanted = max;
         }
         self.ask_for_lapsed(&state);
-        Ok(state.ready.drain(..count).collect())
+        into.extend(state.ready.drain(..count));
+        Ok(count)
     }
 
     /// Who wanted something does not wait for it any more.

@@ -24,6 +24,8 @@ const MOST_REPLIES: usize = 1_000;
 pub(crate) struct Outgoing<'a> {
     /// The request's.
     pub(crate) id: StreamId,
+    /// The caller's reply stream.
+    pub(crate) reply_to: &'a str,
     /// The caller's name for the request.
     pub(crate) idem: &'a Idem,
     pub(crate) outcome: Result<Vec<u8>>,
@@ -58,11 +60,12 @@ struct Failure {
     deliveries: Option<u32>,
 }
 
-/// The replies to one caller as they are divided among entries.
-pub(crate) fn parts<'r, 'a>(replies: &'r [Outgoing<'a>]) -> Vec<&'r [Outgoing<'a>]> {
+/// Replies, those to the same caller one behind the other, as they are divided among entries: each with the
+/// caller's reply stream.
+pub(crate) fn parts<'r, 'a>(replies: &'r [Outgoing<'a>]) -> Vec<(&'a str, &'r [Outgoing<'a>])> {
     let mut parts = Vec::new();
     let mut rest = replies;
-    while !rest.is_empty() {
+    while let Some(Outgoing { reply_to, .. }) = rest.first() {
         let mut bytes = 0;
         let fits = |reply: &&Outgoing<'_>| {
             let first = bytes == 0;
@@ -72,11 +75,11 @@ pub(crate) fn parts<'r, 'a>(replies: &'r [Outgoing<'a>]) -> Vec<&'r [Outgoing<'a
                 Err(error) => 256 + error.detail().len(),
             };
             bytes += reply.idem.max_len() + outcome;
-            first || bytes <= MOST_BYTES
+            reply.reply_to == *reply_to && (first || bytes <= MOST_BYTES)
         };
         let count = rest.iter().take(MOST_REPLIES).take_while(fits).count();
         let (part, others) = rest.split_at(count);
-        parts.push(part);
+        parts.push((*reply_to, part));
         rest = others;
     }
     parts

@@ -146,9 +146,7 @@ impl Consumer<Vec<u8>, Vec<u8>> for RedisConsumer {
         self.start()?;
         loop {
             let readable = self.inbox.readable.notified();
-            let taken = self.inbox.take(max)?;
-            if !taken.is_empty() {
-                into.extend(taken);
+            if self.inbox.take(max, into)? > 0 {
                 return Ok(true);
             }
             self.inbox.wanted.notify_one();

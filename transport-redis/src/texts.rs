@@ -6,6 +6,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use crate::numbers::{self, digit};
+
 /// What a line and a text of a reply end with.
 pub(crate) const END: &[u8] = b"\r\n";
 
@@ -69,26 +71,30 @@ pub(crate) fn places(reply: &[u8], mut at: usize) -> impl Iterator<Item = Range<
 
 /// Where the text is whose line begins at `at`, with its length, though it may not be all there. `None`
 /// where no such line begins, or it is not all there, or is not as the server writes it.
+#[inline]
 pub(crate) fn place(reply: &[u8], at: usize) -> Option<Range<usize>> {
-    /// Of lengths that fit everywhere: there is none above 512 MiB.
-    const MOST_DIGITS: usize = 9;
     let (b'$', line) = reply.get(at..)?.split_first()? else {
         return None;
     };
-    let (mut length, mut digits) = (0, 0);
-    for byte in line.iter().take(MOST_DIGITS) {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            break;
-        }
-        length = length * 10 + usize::from(digit);
-        digits += 1;
-    }
-    if digits == 0 || line.get(digits..digits + END.len()) != Some(END) {
-        return None;
-    }
+    // Most texts in an entry are of less than ten bytes, or of less than a hundred.
+    let (length, digits) = match *line {
+        [ones, b'\r', b'\n', ..] => (usize::from(digit(ones)?), 1),
+        [tens, ones, b'\r', b'\n', ..] => (usize::from(digit(tens)? * 10 + digit(ones)?), 2),
+        _ => longer(line)?,
+    };
     let start = at + 1 + digits + END.len();
     Some(start..start + length)
+}
+
+/// The length that a line begins with, and in how many digits.
+fn longer(line: &[u8]) -> Option<(usize, usize)> {
+    /// Of lengths that fit everywhere: there is none above 512 MiB.
+    const MOST_DIGITS: usize = 9;
+    let digits = line.iter().take(MOST_DIGITS);
+    let digits = digits.take_while(|byte| digit(**byte).is_some()).count();
+    let length = numbers::read(line.get(..digits)?)?;
+    let ends = line.get(digits..digits + END.len()) == Some(END);
+    Some((usize::try_from(length).ok()?, digits)).filter(|_| ends)
 }
 
 impl Default for Texts {

@@ -13,6 +13,7 @@ fn entries(batch: Option<&BatchInfo>, replies: Vec<(u64, Result<Vec<u8>>, u32)>)
     let replies = replies.into_iter().zip(&idems);
     let replies = replies.map(|((_, outcome, position), idem)| Outgoing {
         id: StreamId::MIN,
+        reply_to: "reply",
         idem,
         outcome,
         position,
@@ -20,7 +21,7 @@ fn entries(batch: Option<&BatchInfo>, replies: Vec<(u64, Result<Vec<u8>>, u32)>)
     });
     let replies: Vec<_> = replies.collect();
     let parts = parts(&replies).into_iter();
-    let commands = parts.map(|part| write(Command::new("XADD"), batch, part));
+    let commands = parts.map(|(_, part)| write(Command::new("XADD"), batch, part));
     commands.map(|command| fields(&command)).collect()
 }
 
@@ -54,6 +55,28 @@ fn replies_come_back_with_their_batch() {
     let error = reply.unwrap_err();
     assert_eq!((idem, error.kind()), (4, ErrorKind::Handler));
     assert_eq!(error.to_string(), "the handler failed: negative");
+}
+
+#[test]
+fn no_entry_has_replies_to_two_callers() {
+    let idem = Idem::Text("".into());
+    let outgoing = |(position, reply_to)| Outgoing {
+        id: StreamId::MIN,
+        reply_to,
+        idem: &idem,
+        outcome: Ok(Vec::new()),
+        position,
+        queued: Duration::ZERO,
+    };
+    let callers = ["a", "a", "b", "c", "c"];
+    let replies: Vec<_> = (0..).zip(callers).map(outgoing).collect();
+    let parts = parts(&replies);
+    let each = |(to, part): &(_, &[Outgoing<'_>])| {
+        assert!(part.iter().all(|reply| reply.reply_to == *to));
+        (*to, part.len())
+    };
+    let counts: Vec<_> = parts.iter().map(each).collect();
+    assert_eq!(counts, [("a", 2), ("b", 1), ("c", 2)]);
 }
 
 #[test]
