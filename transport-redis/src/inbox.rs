@@ -44,7 +44,7 @@ pub(crate) struct Inbox {
 
 #[derive(Default)]
 struct State {
-    ready: VecDeque<RawDelivery>,
+    ready: Vec<RawDelivery>,
     wanted: usize,
     /// How many batches have started and not ended.
     running: usize,
@@ -117,7 +117,7 @@ impl Inbox {
     }
 
     /// Ends the tasks, and takes out what has been read for nobody.
-    pub(crate) fn stop(&self) -> VecDeque<RawDelivery> {
+    pub(crate) fn stop(&self) -> Vec<RawDelivery> {
         let mut state = self.lock();
         state.tasks.drain(..).for_each(|task| task.abort());
         std::mem::take(&mut state.ready)
@@ -125,7 +125,7 @@ impl Inbox {
 
     /// Nothing is wanted any more. Takes out what has been read for nobody; what a read that blocks
     /// still brings is given back as it comes.
-    pub(crate) fn close(&self) -> VecDeque<RawDelivery> {
+    pub(crate) fn close(&self) -> Vec<RawDelivery> {
         let mut state = self.lock();
         state.closed = true;
         state.wanted = 0;

@@ -114,7 +114,7 @@ impl Inbox {
             // Who wanted it says anew what is wanted then: a read for the rest would come too late for
             // the batch of this one, and make a small one of its own.
             state.wanted = 0;
-            state.ready.push_back(Delivery::new(payload, ticket, meta));
+            state.ready.push(Delivery::new(payload, ticket, meta));
         }
     }
 }
