@@ -24,12 +24,10 @@ impl StreamId {
     };
 
     pub(crate) fn parse(text: &[u8]) -> Result<Self> {
-        let dash = text.iter().position(|byte| *byte == b'-');
-        let (millis, sequence) = match dash.and_then(|at| text.split_at_checked(at)) {
-            Some((millis, rest)) => (millis, rest.get(1..).unwrap_or_default()),
-            None => (text, &b"0"[..]),
-        };
-        let parsed = numbers::read(millis).zip(numbers::read(sequence));
+        let mut parts = text.splitn(2, |byte| *byte == b'-');
+        let mut next = || parts.next().map(numbers::read);
+        let (millis, sequence) = (next().flatten(), next().unwrap_or(Some(0)));
+        let parsed = millis.zip(sequence);
         let parsed = parsed.map(|(millis, sequence)| Self { millis, sequence });
         parsed.ok_or_else(|| {
             let text = String::from_utf8_lossy(text);
@@ -86,9 +84,8 @@ impl Entry {
     }
 
     fn one(value: Value) -> Result<Self> {
-        let mut parts = value.list()?.into_iter();
-        let id = StreamId::parse(&parts.next().unwrap_or(Value::Nil).text()?)?;
-        let fields = parts.next().unwrap_or(Value::Nil).texts()?;
+        let (id, fields) = value.entry()?;
+        let id = StreamId::parse(&id)?;
         Ok(Self { id, fields })
     }
 

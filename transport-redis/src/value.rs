@@ -1,6 +1,7 @@
 //! A reply of the server, whichever client crate received it.
 
 use std::fmt;
+use std::mem;
 
 use bytes::Bytes;
 use dynamic_batcher::{Error, ErrorKind, Result};
@@ -15,10 +16,12 @@ pub(crate) enum Value {
     Int(i64),
     /// Often a part of the memory that the whole reply is in.
     Text(Bytes),
-    /// An empty list, or one in which something is no text: see [`list_of`](Self::list_of).
-    List(Vec<Self>),
     /// A list of one text or more.
     Texts(Texts),
+    /// A list of a text and of a list of one text or more, as an entry of a stream is.
+    Entry(Bytes, Texts),
+    /// Any other list: see [`list_of`](Self::list_of).
+    List(Vec<Self>),
     /// The server refused the command.
     Refused(Refusal),
 }
@@ -117,6 +120,7 @@ impl Value {
         match self {
             Self::List(values) => Ok(values),
             Self::Texts(texts) => Ok(texts.apart().into_iter().map(Self::Text).collect()),
+            Self::Entry(id, fields) => Ok(vec![Self::Text(id), Self::Texts(fields)]),
             Self::Nil => Ok(Vec::new()),
             other => Err(other.unexpected("a list")),
         }
@@ -129,6 +133,18 @@ impl Value {
             Self::Nil => Ok(Texts::default()),
             Self::List(values) if values.is_empty() => Ok(Texts::default()),
             other => Err(other.unexpected("a list of texts")),
+        }
+    }
+
+    /// An entry of a stream: its id, and its fields, of which one that was deleted meanwhile has none.
+    pub(crate) fn entry(self) -> Result<(Bytes, Texts)> {
+        match self {
+            Self::Entry(id, fields) => Ok((id, fields)),
+            other => {
+                let mut parts = other.list()?.into_iter();
+                let mut next = || parts.next().unwrap_or(Self::Nil);
+                Ok((next().text()?, next().texts()?))
+            }
         }
     }
 
@@ -153,6 +169,9 @@ impl Value {
         if let Some(refused) = values.iter().position(|v| matches!(v, Self::Refused(_))) {
             return values.swap_remove(refused);
         }
+        if let [Self::Text(id), Self::Texts(fields)] = &mut values[..] {
+            return Self::Entry(mem::take(id), mem::take(fields));
+        }
         if values.is_empty() || !values.iter().all(|v| matches!(v, Self::Text(_))) {
             return Self::List(values);
         }
@@ -172,6 +191,7 @@ impl Value {
             Self::Text(text) => format!("a text of {} bytes", text.len()),
             Self::List(values) => format!("a list of {}", values.len()),
             Self::Texts(texts) => format!("a list of {} texts", texts.len()),
+            Self::Entry(..) => "an entry".to_owned(),
         };
         Error::new(
             ErrorKind::Connection,

@@ -169,16 +169,15 @@ impl Reader<'_> {
             return Err(malformed());
         }
         let start = self.at;
-        let mut texts = 0;
-        while texts < count
-            && let Some(place) = texts::place(self.reply, self.at)
-        {
-            self.pass(place.end)?;
-            texts += 1;
-        }
+        let texts = self.pass_texts(count)?;
         if texts == count && count > 0 {
-            let reply = self.reply.slice(start..self.at);
-            return Ok(Value::Texts(Texts::Together { reply, count }));
+            return Ok(Value::Texts(self.texts(start, count)));
+        }
+        if (texts, count) == (1, 2)
+            && let Some(fields) = self.fields()?
+        {
+            let id = texts::place(self.reply, start).ok_or_else(malformed)?;
+            return Ok(Value::Entry(self.reply.slice(id), fields));
         }
         let most = (self.reply.len() - self.at) / SHORTEST + texts;
         let mut values = Vec::with_capacity(count.min(most));
@@ -188,6 +187,39 @@ impl Reader<'_> {
             values.push(self.value(depth)?);
         }
         Ok(Value::list_of(values))
+    }
+
+    /// What an entry has behind its id, if that is what comes next: a list of texts.
+    fn fields(&mut self) -> io::Result<Option<Texts>> {
+        let before = self.at;
+        if let Some((Shape::List, count, after)) = header(self.reply, self.at)?
+            && count > 0
+        {
+            self.at = after;
+            if self.pass_texts(count)? == count {
+                return Ok(Some(self.texts(after, count)));
+            }
+            self.at = before;
+        }
+        Ok(None)
+    }
+
+    /// Passes as many texts as follow upon each other, but no more than so many; how many they are.
+    fn pass_texts(&mut self, most: usize) -> io::Result<usize> {
+        let mut count = 0;
+        while count < most
+            && let Some(place) = texts::place(self.reply, self.at)
+        {
+            self.pass(place.end)?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// So many texts, from `start` to here.
+    fn texts(&self, start: usize, count: usize) -> Texts {
+        let reply = self.reply.slice(start..self.at);
+        Texts::Together { reply, count }
     }
 }
 
