@@ -1,6 +1,6 @@
 //! Numbers as they stand in Redis: as text.
 //!
-//! By hand, or by a crate, where there are several of them in each request: the standard library's ways,
+//! By hand or by a crate, as there are several of them in each request: the standard library's ways,
 //! by `Display` and `str::parse`, take a tenth of a processor's time.
 
 /// A number, or an id, which is two.
