@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::control::{Control, Order};
 
-/// How long a processor that was stopped, or has no deadline, may take to give back what it holds and
-/// leave.
+/// How long a processor that was stopped, has failed, or has no deadline may take to give back what it
+/// holds and leave.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// The time that a processor leaves in. Orders that come meanwhile can shorten it, and never give more.
@@ -21,13 +21,17 @@ pub(crate) struct Leave<'a> {
 }
 
 impl<'a> Leave<'a> {
-    /// Begins now, and ends with the drain, where one was ordered.
+    /// Begins now, and ends with the drain, where one was ordered: of a processor that has failed by the
+    /// [`LIMIT`] at the latest.
     pub(crate) fn new(control: &'a Control) -> Self {
+        let soon = Instant::now() + LIMIT;
+        let by = match control.finish_by() {
+            Some(by) if control.failure().is_none() => by,
+            by => by.map_or(soon, |by| by.min(soon)),
+        };
         Self {
             control,
-            by: control
-                .finish_by()
-                .unwrap_or_else(|| Instant::now() + LIMIT),
+            by,
             is_stopped: false,
         }
     }
@@ -41,6 +45,10 @@ impl<'a> Leave<'a> {
             self.heed_orders();
             if let Poll::Ready(output) = work.as_mut().poll(cx) {
                 return Poll::Ready(Some(output));
+            }
+            // Work that is never idle leaves tokio's timer no budget.
+            if self.by <= Instant::now() {
+                return Poll::Ready(None);
             }
             if self.by < end.deadline() {
                 end.as_mut().reset(self.by);

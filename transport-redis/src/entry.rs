@@ -24,10 +24,13 @@ impl StreamId {
     };
 
     pub(crate) fn parse(text: &[u8]) -> Result<Self> {
-        let mut parts = text.splitn(2, |byte| *byte == b'-');
-        let mut next = || parts.next().map(numbers::read);
-        let (millis, sequence) = (next().flatten(), next().unwrap_or(Some(0)));
-        let parsed = millis.zip(sequence);
+        let dash = text.iter().position(|byte| *byte == b'-');
+        let parsed = match dash.and_then(|at| text.split_at_checked(at)) {
+            Some((millis, [_, sequence @ ..])) => {
+                numbers::read(millis).zip(numbers::read(sequence))
+            }
+            _ => numbers::read(text).map(|millis| (millis, 0)),
+        };
         let parsed = parsed.map(|(millis, sequence)| Self { millis, sequence });
         parsed.ok_or_else(|| {
             let text = String::from_utf8_lossy(text);
@@ -83,7 +86,8 @@ impl Entry {
         value.list()?.into_iter().map(Self::one).collect()
     }
 
-    fn one(value: Value) -> Result<Self> {
+    /// Reads one entry.
+    pub(crate) fn one(value: Value) -> Result<Self> {
         let (id, fields) = value.entry()?;
         let id = StreamId::parse(&id)?;
         Ok(Self { id, fields })
@@ -91,20 +95,20 @@ impl Entry {
 
     /// Reads a reply to XREAD or XREADGROUP: for each stream that has any its entries, by key.
     pub(crate) fn by_stream(value: Value) -> Result<Vec<(Bytes, Vec<Self>)>> {
-        let mut flat = Vec::new();
-        // Pairs, each in a list of its own, or (protocol 3) a map, which arrives flattened.
-        for value in value.list()? {
-            match value {
-                Value::List(pair) if pair.len() == 2 && matches!(pair[0], Value::Text(_)) => {
-                    flat.extend(pair);
-                }
-                other => flat.push(other),
-            }
-        }
-        let mut flat = flat.into_iter();
+        let mut values = value.list()?.into_iter();
         let mut streams = Vec::new();
-        while let (Some(key), Some(entries)) = (flat.next(), flat.next()) {
-            streams.push((key.text()?, Self::all(entries)?));
+        while let Some(value) = values.next() {
+            let (key, entries) = match value {
+                // A map (protocol 3), which arrives flattened.
+                Value::Text(key) => (key, values.next()),
+                // A pair in a list of its own.
+                pair => {
+                    let mut pair = pair.list()?.into_iter();
+                    (pair.next().unwrap_or(Value::Nil).text()?, pair.next())
+                }
+            };
+            let entries = entries.ok_or_else(|| Value::Nil.unexpected("a stream's entries"))?;
+            streams.push((key, Self::all(entries)?));
         }
         Ok(streams)
     }
@@ -153,6 +157,19 @@ mod tests {
             assert_eq!(fields, [(&b"body"[..], &b"1"[..])]);
         }
         assert!(Entry::by_stream(Value::Nil).unwrap().is_empty());
+    }
+
+    /// Read as nothing, it would be asked for again at once.
+    #[test]
+    fn what_is_no_list_of_entries_is_refused() {
+        let texts = || list([text("a")]);
+        for reply in [
+            list([list([text("a"), texts()])]),
+            list([text("a"), texts()]),
+            list([list([text("a"), list([list([]), texts()])])]),
+        ] {
+            assert!(Entry::by_stream(reply.clone()).is_err(), "{reply:?}");
+        }
     }
 
     /// What a server could send, and what none would.

@@ -1,6 +1,7 @@
 //! What one consumer has read and answers for.
 
 use std::collections::{HashSet, VecDeque, hash_map};
+use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,6 +23,7 @@ mod upkeep;
 /// A batch that takes less keeps others waiting for less than they would take to read what is read
 /// ahead.
 pub(crate) const SHORT: Duration = Duration::from_millis(1);
+
 /// A consumer's state, shared by its two tasks, its tickets and the processor.
 pub(crate) struct Inbox {
     pub(crate) place: Place,
@@ -44,7 +46,7 @@ pub(crate) struct Inbox {
 
 #[derive(Default)]
 struct State {
-    ready: Vec<RawDelivery>,
+    ready: VecDeque<RawDelivery>,
     wanted: usize,
     /// How many batches have started and not ended.
     running: usize,
@@ -117,19 +119,19 @@ impl Inbox {
     }
 
     /// Ends the tasks, and takes out what has been read for nobody.
-    pub(crate) fn stop(&self) -> Vec<RawDelivery> {
+    pub(crate) fn stop(&self) -> VecDeque<RawDelivery> {
         let mut state = self.lock();
         state.tasks.drain(..).for_each(|task| task.abort());
-        std::mem::take(&mut state.ready)
+        mem::take(&mut state.ready)
     }
 
     /// Nothing is wanted any more. Takes out what has been read for nobody; what a read that blocks
     /// still brings is given back as it comes.
-    pub(crate) fn close(&self) -> Vec<RawDelivery> {
+    pub(crate) fn close(&self) -> VecDeque<RawDelivery> {
         let mut state = self.lock();
         state.closed = true;
         state.wanted = 0;
-        std::mem::take(&mut state.ready)
+        mem::take(&mut state.ready)
     }
 
     /// Takes at most `max` of what has been read; if there is nothing, so many are wanted. How many
@@ -144,7 +146,12 @@ impl Inbox {
             state.wanted = max;
         }
         self.ask_for_lapsed(&state);
-        into.extend(state.ready.drain(..count));
+        if count == state.ready.len() {
+            // All at once, not one by one.
+            into.append(&mut mem::take(&mut state.ready).into());
+        } else {
+            into.extend(state.ready.drain(..count));
+        }
         Ok(count)
     }
 

@@ -13,7 +13,7 @@ use crate::backlog;
 use crate::client::{send_accepted, send_one};
 use crate::commands;
 use crate::dead::{self, Exhausted};
-use crate::entry::{Entry, StreamId, unreadable};
+use crate::entry::{Entry, StreamId};
 use crate::inbox::Inbox;
 use crate::place::{CONSUMER_PREFIX, Place};
 use crate::reader;
@@ -201,7 +201,8 @@ async fn take_part(place: &Place, most: usize, holding: bool, from: &[u8]) -> Re
 fn taken(value: Value) -> Result<(Entry, u32)> {
     let mut parts = value.list()?.into_iter().skip(1);
     let before = count(parts.next())?;
-    Ok((entry(parts.next())?, before.saturating_add(1)))
+    let entry = Entry::one(parts.next().unwrap_or(Value::Nil))?;
+    Ok((entry, before.saturating_add(1)))
 }
 
 fn exhausted(place: &Place, value: Value) -> Result<Exhausted> {
@@ -211,7 +212,7 @@ fn exhausted(place: &Place, value: Value) -> Result<Exhausted> {
     let idle = parts.next().unwrap_or(Value::Nil).int()?;
     let idle = u64::try_from(idle).unwrap_or_default();
     Ok(Exhausted {
-        entry: entry(parts.next())?,
+        entry: Entry::one(parts.next().unwrap_or(Value::Nil))?,
         deliveries,
         consumer: String::from_utf8_lossy(&consumer).into_owned(),
         last_delivered: place.clock.millis().saturating_sub(idle),
@@ -221,12 +222,6 @@ fn exhausted(place: &Place, value: Value) -> Result<Exhausted> {
 fn count(value: Option<Value>) -> Result<u32> {
     let count = value.unwrap_or(Value::Nil).int()?;
     Ok(u32::try_from(count).unwrap_or(u32::MAX))
-}
-
-fn entry(value: Option<Value>) -> Result<Entry> {
-    let entries = Entry::all(Value::list_of(value.into_iter().collect()))?;
-    let first = entries.into_iter().next();
-    first.ok_or_else(|| unreadable("an entry was expected"))
 }
 
 /// Removes the consumers of processors that have died, once nothing is pending on them.

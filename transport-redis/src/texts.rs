@@ -88,7 +88,7 @@ pub(crate) fn place(reply: &[u8], at: usize) -> Option<Range<usize>> {
 
 /// The length that a line begins with, and in how many digits.
 fn longer(line: &[u8]) -> Option<(usize, usize)> {
-    /// Of lengths that fit everywhere: there is none above 512 MiB.
+    /// Of lengths that fit everywhere. What is longer is no part of [`Texts`] that are together.
     const MOST_DIGITS: usize = 9;
     let digits = line.iter().take(MOST_DIGITS);
     let digits = digits.take_while(|byte| digit(**byte).is_some()).count();

@@ -164,7 +164,7 @@ impl Value {
         }
     }
 
-    /// The one way to make a list. With an error in it, it is that error, as every client has it.
+    /// The one way to make a list of values. With an error in it, it is that error, as every client has it.
     pub(crate) fn list_of(mut values: Vec<Self>) -> Self {
         if let Some(refused) = values.iter().position(|v| matches!(v, Self::Refused(_))) {
             return values.swap_remove(refused);
@@ -182,8 +182,9 @@ impl Value {
         Self::Texts(texts.collect())
     }
 
-    /// What is in it is not told: that may be long, and is the users' own.
-    fn unexpected(self, expected: &str) -> Error {
+    /// That it is not what was `expected`. What is in it is not told: that may be long, and is the users'
+    /// own.
+    pub(crate) fn unexpected(self, expected: &str) -> Error {
         let answer = match self {
             Self::Refused(refusal) => return refusal.into(),
             Self::Nil => "nothing".to_owned(),

@@ -1,15 +1,16 @@
 //! How long a processor takes to leave a transport that does not let it go.
 
 use std::future::pending;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use dynamic_batcher::{
     Answer, BatchInfo, BatchPolicy, BatchProcessor, CallMeta, Consumer, Delivery, Result, Source,
     WhenIdle,
 };
-use tokio::sync::Notify;
+use futures_util::FutureExt;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -22,6 +23,8 @@ const LIMIT: Duration = Duration::from_secs(5);
 struct Clinging {
     is_read: AtomicBool,
     leaves: Arc<Notify>,
+    /// There is always something to do before it could.
+    is_busy: bool,
 }
 
 impl Source<u8, u8> for Clinging {
@@ -31,6 +34,7 @@ impl Source<u8, u8> for Clinging {
         Self {
             is_read: AtomicBool::new(false),
             leaves: Arc::clone(&self.leaves),
+            is_busy: self.is_busy,
         }
     }
 }
@@ -57,6 +61,13 @@ impl Consumer<u8, u8> for Clinging {
 
     async fn detach(self) -> Result<()> {
         self.leaves.notify_one();
+        let (more, mut rest) = mpsc::unbounded_channel();
+        if self.is_busy {
+            loop {
+                let _ = more.send(());
+                rest.recv().await;
+            }
+        }
         pending().await
     }
 }
@@ -74,6 +85,40 @@ async fn a_drain_tells_what_it_gave_up_though_the_processor_could_not_leave() {
     let report = report.expect("it runs");
     assert!(!report.ended);
     assert_eq!(report.abandoned, 1);
+}
+
+/// In real time: the paused clock goes on only where nothing is to be done.
+#[tokio::test]
+async fn a_transport_that_is_never_idle_lets_its_processor_go_in_time() {
+    let queue = Clinging {
+        is_busy: true,
+        ..Clinging::default()
+    };
+    let processor = BatchProcessor::spawn(queue, BatchPolicy::default(), |batch: Vec<u8>| batch);
+    processor.ready().await.expect("it runs");
+    let soon = Duration::from_millis(50);
+    processor.drain(soon).await.expect("it runs");
+    processor.ended().await.expect("it has left");
+}
+
+/// While the samples are served, another thread orders a drain.
+#[tokio::test(start_paused = true)]
+async fn a_processor_that_has_failed_does_not_stay_to_the_end_of_a_drain() {
+    static PROCESSOR: OnceLock<BatchProcessor<u8, u8>> = OnceLock::new();
+    let policy = BatchPolicy::default().warm_up(|| vec![vec![1_u8]]);
+    let (processor, task) =
+        BatchProcessor::pair(Clinging::default(), policy, |_: Vec<u8>| -> Vec<u8> {
+            let drain = PROCESSOR.get().map(|processor| processor.drain(HOUR));
+            assert!(
+                drain.and_then(FutureExt::now_or_never).is_some(),
+                "no model"
+            );
+            vec![1]
+        });
+    PROCESSOR.set(processor).expect("it is the only one");
+    let started = Instant::now();
+    task.await;
+    assert_eq!(started.elapsed(), LIMIT);
 }
 
 /// A processor whose drain of an hour is through, but which cannot leave.

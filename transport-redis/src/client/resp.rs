@@ -2,8 +2,8 @@
 //! What a server sends of itself, as to those who subscribe, is no reply and is refused.
 //!
 //! The parts of a reply share its memory, and lists of texts are left as they are: an entry of a stream
-//! costs no allocation for its fields. Of what is most in a reply, plain texts, the lines are read by
-//! [`texts::place`], each three times: to find the reply's end, the list's, and the text.
+//! costs no allocation for its fields. Of these, most of a reply, the lines are read by [`texts::place`], each
+//! three times: to find the reply's end, the list's, and the text.
 
 use std::io;
 use std::ops::Range;
@@ -171,13 +171,8 @@ impl Reader<'_> {
         let start = self.at;
         let texts = self.pass_texts(count)?;
         if texts == count && count > 0 {
-            return Ok(Value::Texts(self.texts(start, count)));
-        }
-        if (texts, count) == (1, 2)
-            && let Some(fields) = self.fields()?
-        {
-            let id = texts::place(self.reply, start).ok_or_else(malformed)?;
-            return Ok(Value::Entry(self.reply.slice(id), fields));
+            let reply = self.reply.slice(start..self.at);
+            return Ok(Value::Texts(Texts::Together { reply, count }));
         }
         let most = (self.reply.len() - self.at) / SHORTEST + texts;
         let mut values = Vec::with_capacity(count.min(most));
@@ -187,21 +182,6 @@ impl Reader<'_> {
             values.push(self.value(depth)?);
         }
         Ok(Value::list_of(values))
-    }
-
-    /// What an entry has behind its id, if that is what comes next: a list of texts.
-    fn fields(&mut self) -> io::Result<Option<Texts>> {
-        let before = self.at;
-        if let Some((Shape::List, count, after)) = header(self.reply, self.at)?
-            && count > 0
-        {
-            self.at = after;
-            if self.pass_texts(count)? == count {
-                return Ok(Some(self.texts(after, count)));
-            }
-            self.at = before;
-        }
-        Ok(None)
     }
 
     /// Passes as many texts as follow upon each other, but no more than so many; how many they are.
@@ -214,12 +194,6 @@ impl Reader<'_> {
             count += 1;
         }
         Ok(count)
-    }
-
-    /// So many texts, from `start` to here.
-    fn texts(&self, start: usize, count: usize) -> Texts {
-        let reply = self.reply.slice(start..self.at);
-        Texts::Together { reply, count }
     }
 }
 

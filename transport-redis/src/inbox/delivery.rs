@@ -75,6 +75,8 @@ impl Inbox {
         let place = &self.place;
         let now = Instant::now();
         let mut reply_stream = None;
+        let entries = entries.into_iter();
+        state.ready.reserve(entries.size_hint().0);
         for (entry, deliveries) in entries {
             let id = entry.id;
             let hash_map::Entry::Vacant(vacant) = state.held.entry(id) else {
@@ -114,7 +116,7 @@ impl Inbox {
             // Who wanted it says anew what is wanted then: a read for the rest would come too late for
             // the batch of this one, and make a small one of its own.
             state.wanted = 0;
-            state.ready.push(Delivery::new(payload, ticket, meta));
+            state.ready.push_back(Delivery::new(payload, ticket, meta));
         }
     }
 }
