@@ -24,14 +24,16 @@ use crate::replies::Answers;
 use crate::submit::{Request, Submission, Submitter};
 use crate::value::Value;
 
-/// What sends from one runtime, with a reply stream of its own. Its tasks end with it.
+/// What sends from one runtime, with a reply stream of its own. Its tasks end with it, but for the one that
+/// sends: what has been dropped together with it is still withdrawn.
 pub(crate) struct Caller {
     runtime: Id,
     outstanding: Arc<Outstanding>,
     submissions: mpsc::UnboundedSender<Submission>,
     client: Arc<dyn Client>,
     reply_stream: String,
-    tasks: Vec<AbortHandle>,
+    submitter: AbortHandle,
+    tasks: [AbortHandle; 3],
 }
 
 impl Caller {
@@ -63,7 +65,6 @@ impl Caller {
             routed: Mutex::new(StreamId::MIN),
         });
         let tasks = [
-            runtime.spawn(submitter.run(inbox)),
             runtime.spawn(Arc::clone(&answers).read_stream()),
             runtime.spawn(answers.sweep_keys()),
             runtime.spawn(keep_deadlines(
@@ -79,10 +80,8 @@ impl Caller {
             submissions,
             client: Arc::clone(client),
             reply_stream,
-            tasks: tasks
-                .iter()
-                .map(tokio::task::JoinHandle::abort_handle)
-                .collect(),
+            submitter: runtime.spawn(submitter.run(inbox)).abort_handle(),
+            tasks: tasks.map(|task| task.abort_handle()),
         }
     }
 
@@ -93,7 +92,8 @@ impl Caller {
 
     /// Whether its runtime has, or something it cannot do without.
     pub(crate) fn has_ended(&self) -> bool {
-        self.tasks.iter().any(AbortHandle::is_finished)
+        let mut tasks = self.tasks.iter().chain([&self.submitter]);
+        tasks.any(AbortHandle::is_finished)
     }
 
     /// Sends one request, whose outcome the call waits for.

@@ -18,6 +18,7 @@ pub(crate) const REPLY_STREAM_EXPIRY: Duration = Duration::from_secs(60);
 const MIN_RUN: usize = 8;
 
 // What has to happen in one step. Each says at its top what it takes and returns.
+const CREATE_GROUP: &str = include_str!("lua/create_group.lua");
 const ADMIT: &str = include_str!("lua/admit.lua");
 const ANSWER: &str = include_str!("lua/answer.lua");
 const FIND_MISSING: &str = include_str!("lua/find_missing.lua");
@@ -72,16 +73,15 @@ pub(crate) fn find_other_streams(stream: &str, again_stream: &str, group: &str) 
     find.arg(stream).arg(again_stream).arg(group)
 }
 
-/// Creates a group that reads from the beginning: what was added before the group existed counts.
+/// Creates a group that reads from the beginning: what was added before the group existed counts. See
+/// `lua/create_group.lua`.
 pub(crate) fn create_group(stream: &str, group: &str) -> Command {
-    let create = Command::new("XGROUP").arg("CREATE").arg(stream);
-    create.arg(group).number(0).arg("MKSTREAM")
+    script(CREATE_GROUP, stream).arg(group).number(0)
 }
 
 /// Creates a group that reads what is added from now on.
 pub(crate) fn create_group_at_end(stream: &str, group: &str) -> Command {
-    let create = Command::new("XGROUP").arg("CREATE").arg(stream);
-    create.arg(group).arg("$").arg("MKSTREAM")
+    script(CREATE_GROUP, stream).arg(group).arg("$")
 }
 
 /// Makes the server keep the script of [`admit`]; its name there is the reply.

@@ -64,10 +64,10 @@ impl Answers {
 
     /// Reads on one connection, for as long as it works.
     async fn read_connection(&self, backoff: &mut Backoff) -> Result<Infallible> {
-        let mut connection = self.client.dedicated().await?;
-        // Connections may be lost faster than the expiry is put off below.
+        // Connections may be lost faster than the expiry is put off below, and none of them be had for longer.
         let expiry = commands::expire(&self.reply_stream, REPLY_STREAM_EXPIRY);
         self.client.send(&[expiry]).await?;
+        let mut connection = self.client.dedicated().await?;
         // What is there was not trimmed, so it was not read, or its trimming was lost.
         let mut last = StreamId::MIN;
         let mut refreshed = Instant::now();

@@ -50,7 +50,7 @@ with_both_clients! {
     server::a_stopped_server_holds_up_no_timeout,
     server::a_sign_of_life_is_given_while_the_server_lives,
     server::a_full_server_is_an_error_until_it_has_room,
-    server::an_answer_that_a_full_server_refuses_is_not_lost,
+    server::a_full_server_is_emptied_by_the_answers,
     server::what_a_full_server_refuses_to_have_answered_stays,
     network::connections_cut_at_random_bytes_do_no_harm,
     network::all_connections_cut_at_once_do_no_harm,

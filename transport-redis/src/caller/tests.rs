@@ -80,6 +80,25 @@ async fn a_call_that_is_dropped_withdraws_its_entry() {
     assert!(caller.outstanding.is_empty());
 }
 
+/// As where a task ends that owns its batcher and its calls.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_dropped_together_with_its_caller_withdraws_its_entry() {
+    let (caller, mut line) = caller();
+    let mut reads = Vec::new();
+    let known = spawn(&caller, 60);
+    let sent = next(&mut line, &mut reads).await;
+    sent.answer([text("sha"), texts(["1-0"])]);
+    while caller.outstanding.with_ids(1).is_empty() {
+        tokio::task::yield_now().await;
+    }
+    drop(caller);
+    known.abort();
+    let mut sent = Vec::new();
+    while !sent.iter().any(|lines| *lines == withdrawal("1-0")) {
+        sent.push(next(&mut line, &mut reads).await.lines());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_deadline_deletes_the_entry_and_says_whether_a_processor_had_it() {
     type Case = (Option<Value>, Option<Value>, bool);

@@ -15,7 +15,8 @@ use crate::command::Command;
 use crate::value::{Refusal, Value};
 
 /// The scripts, which a line shows by their names.
-const SCRIPTS: [(&str, &str); 10] = [
+const SCRIPTS: [(&str, &str); 11] = [
+    ("create_group", include_str!("../lua/create_group.lua")),
     ("admit", include_str!("../lua/admit.lua")),
     ("answer", include_str!("../lua/answer.lua")),
     ("find_missing", include_str!("../lua/find_missing.lua")),

@@ -2,7 +2,8 @@
 -- kept, with the fields from ARGV[6] on, unless it is gone already: the letter first, which may be refused.
 -- If ARGV[5] is 1, the entry's body comes before them, of several the last. ARGV[3] is 1 if it is to be
 -- acknowledged in the group ARGV[1]; a Python caller may still look for it there. Returns whether it was
--- moved.
+-- moved. What deletes nothing comes first for the same reason as in answer.lua.
+redis.pcall('XDEL', KEYS[1], '0-0')
 local found = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])
 if #found == 1 then
   local letter, fields, body = {unpack(ARGV, 6)}, found[1][2], nil

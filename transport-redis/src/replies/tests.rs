@@ -2,13 +2,16 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use dynamic_batcher::{CallMeta, Observer};
+use async_trait::async_trait;
+use dynamic_batcher::{CallMeta, ErrorKind, Observer};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::*;
+use crate::client::Dedicated;
 use crate::client::observed::ObservedClient;
 use crate::client::scripted::{Line, Scripted, Sent, entry, list, refused, text, texts};
+use crate::command::Command;
 use crate::outstanding::Outcome;
 
 const DELAY: Duration = Duration::from_millis(10);
@@ -44,6 +47,35 @@ async fn value(outcome: oneshot::Receiver<Outcome>) -> String {
     let outcome = timeout(Duration::from_secs(3_600), outcome).await;
     let reply = outcome.expect("it does not end").unwrap().unwrap();
     String::from_utf8(reply.value).unwrap()
+}
+
+/// A server that takes no further connection.
+struct Crowded(Arc<dyn Client>);
+
+#[async_trait]
+impl Client for Crowded {
+    async fn send(&self, commands: &[Command]) -> Result<Vec<Value>> {
+        self.0.send(commands).await
+    }
+
+    async fn dedicated(&self) -> Result<Box<dyn Dedicated>> {
+        Err(Error::new(ErrorKind::Connection, "max number of clients"))
+    }
+}
+
+/// What was answered meanwhile is still there when there is a connection to read it on.
+#[tokio::test(start_paused = true)]
+async fn the_expiry_is_put_off_also_while_there_is_no_connection_to_read_on() {
+    let (client, mut line) = Scripted::line();
+    let answers = answers_over(Arc::new(Crowded(client)));
+    tokio::spawn(answers.read_stream());
+    let start = Instant::now();
+    while start.elapsed() < 5 * REPLY_STREAM_EXPIRY {
+        let sent = timeout(REPLY_STREAM_EXPIRY / 2, line.next()).await;
+        let sent = sent.expect("a sign of life");
+        assert_eq!(sent.lines(), ["EXPIRE reply 60"]);
+        sent.answer([Value::Int(1)]);
+    }
 }
 
 /// What a read finds.
