@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use dynamic_batcher::{Answer, BatchInfo, Error, Result};
+use dynamic_batcher::{BatchInfo, Error, Result};
 use tokio::time::Instant;
 
 use crate::client::{pipeline_len, send_repeatedly};
@@ -14,7 +14,7 @@ use crate::entry::StreamId;
 use crate::place::Place;
 use crate::reply::{self, Outgoing};
 use crate::request::Caller;
-use crate::source::RedisTicket;
+use crate::source::{RawAnswer, RedisTicket};
 use crate::types::ResponseStream;
 use crate::value::Value;
 
@@ -51,11 +51,12 @@ impl Ending {
     }
 }
 
-/// Ends requests: with responses, or with errors.
+/// Ends requests: with responses, or with errors, of which those of `lost` are nobody's to be told.
 pub(crate) fn end(
     place: &Place,
     batch: Option<&BatchInfo>,
-    answers: Vec<Answer<Vec<u8>, RedisTicket>>,
+    answers: Vec<RawAnswer>,
+    lost: &[StreamId],
 ) -> Ending {
     let answers = answers.into_iter();
     let (tickets, outcomes): (Vec<_>, Vec<_>) = answers
@@ -73,6 +74,9 @@ pub(crate) fn end(
     let mut replies = Vec::with_capacity(tickets.len());
     for ((position, ticket), (outcome, queued)) in (0..).zip(&tickets).zip(outcomes) {
         let id = ticket.id();
+        if outcome.is_err() && lost.contains(&id) {
+            continue;
+        }
         match &ticket.caller {
             Caller::Documented => {
                 let json = outcome.unwrap_or_else(|error| {

@@ -117,11 +117,15 @@ async fn keep_leases(inbox: &Inbox) -> Result<()> {
     if held.is_empty() {
         return Ok(());
     }
-    let keep = commands::keep(&place.request_stream, &place.group, &place.consumer, held);
-    let lost = send_one(&*place.client, keep).await?.list()?.into_iter();
-    let lost = lost.map(|id| StreamId::parse(&id.text()?));
-    inbox.lose(&lost.collect::<Result<Vec<_>>>()?);
+    inbox.lose(&keep_these(place, held).await?);
     Ok(())
+}
+
+/// Keeps the leases of these, but for those that others have, or nobody any more, which are returned.
+pub(crate) async fn keep_these(place: &Place, ids: Vec<StreamId>) -> Result<Vec<StreamId>> {
+    let keep = commands::keep(&place.request_stream, &place.group, &place.consumer, ids);
+    let lost = send_one(&*place.client, keep).await?.list()?.into_iter();
+    lost.map(|id| StreamId::parse(&id.text()?)).collect()
 }
 
 /// Takes over and gives up. Where `has_all_taken` is false the reply to the last attempt was lost: what

@@ -186,11 +186,19 @@ impl Processor {
         self.reply(answers.collect())
     }
 
-    fn reply(&self, answers: Vec<Answer<Vec<u8>, RedisTicket>>) -> JoinHandle<Result<()>> {
+    fn reply(&self, answers: Vec<RawAnswer>) -> JoinHandle<Result<()>> {
+        self.reply_of(None, answers)
+    }
+
+    fn reply_of(
+        &self,
+        batch: Option<Arc<BatchInfo>>,
+        answers: Vec<RawAnswer>,
+    ) -> JoinHandle<Result<()>> {
         let inbox = Arc::clone(&self.consumer.inbox);
         tokio::spawn(async move {
             let consumer = RedisConsumer { inbox };
-            let ended = consumer.reply(None, answers).await;
+            let ended = consumer.reply(batch, answers).await;
             // Its tasks are the processor's.
             std::mem::forget(consumer);
             ended
