@@ -25,10 +25,11 @@ pub(crate) enum Layout {
     /// The same with the Python package at the other end: answers are looked for as seldom as that
     /// package does, and nothing is acknowledged, as that package's callers need it.
     Python,
-    /// Those of a batch together in one entry of the caller's stream.
+    /// Those of a batch together in one entry of the caller's stream. The request stream is cut off behind
+    /// a batch where the server sees that nothing else stands there.
     ReplyStream,
-    /// The same, where the only processor cuts the request stream off behind a batch: nothing sees to it
-    /// that nobody else's request goes too.
+    /// The same, where the only processor cuts it off without a look: nothing sees to it that nobody else's
+    /// request goes too.
     Cut,
 }
 
@@ -126,10 +127,20 @@ fn delete(commands: &mut Commands, count: usize, ids: &Commands) {
 
 /// Removes the entry of this id and all before it.
 fn cut_off(commands: &mut Commands, last: &[u8]) {
-    let last = std::str::from_utf8(last).ok();
-    let (millis, sequence) = last.and_then(|last| last.split_once('-')).expect("an id");
-    let sequence: u64 = sequence.parse().expect("a number");
-    let behind = format!("{millis}-{}", sequence + 1);
     let trim = commands.command(4).word(b"XTRIM").word(b"request");
-    trim.word(b"MINID").word(behind.as_bytes());
+    trim.word(b"MINID").word(behind(last).as_bytes());
+}
+
+/// The id that follows this one.
+fn behind(id: &[u8]) -> String {
+    let (millis, sequence) = parts(id);
+    format!("{millis}-{}", sequence + 1)
+}
+
+/// The two numbers of an id.
+fn parts(id: &[u8]) -> (u64, u64) {
+    let text = std::str::from_utf8(id).ok();
+    let (millis, sequence) = text.and_then(|id| id.split_once('-')).expect("an id");
+    let number = |text: &str| text.parse().expect("a number");
+    (number(millis), number(sequence))
 }

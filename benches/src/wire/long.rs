@@ -1,4 +1,4 @@
-//! A long run of one fleet, of which the first tenth is compared with the last one: what a request
+//! A long run of one fleet, of which the second tenth is compared with the last one: what a request
 //! costs must not depend on how many there were before.
 
 use std::error::Error;

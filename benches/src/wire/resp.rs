@@ -96,12 +96,22 @@ pub(crate) enum Item<Text> {
 /// When what is there is not of the protocol's version 2.
 fn first_item(bytes: &[u8]) -> Option<(Item<Range<usize>>, usize)> {
     let kind = *bytes.first()?;
-    let line_end = 1 + bytes[1..].windows(2).position(|pair| pair == b"\r\n")?;
+    let line_end = 1 + bytes[1..].iter().position(|byte| *byte == b'\r')?;
     let after = line_end + 2;
+    if bytes.len() < after {
+        return None;
+    }
+    // By hand, as a request has a dozen of them.
     let number = || {
-        let line = std::str::from_utf8(&bytes[1..line_end]).ok();
-        let number = line.and_then(|line| line.parse::<i64>().ok());
-        number.expect("the server sends a number here")
+        let (sign, digits) = match &bytes[1..line_end] {
+            [b'-', digits @ ..] => (-1, digits),
+            digits => (1, digits),
+        };
+        let number = digits.iter().fold(0, |number, digit| {
+            assert!(digit.is_ascii_digit(), "the server sends a number here");
+            number * 10 + i64::from(digit - b'0')
+        });
+        sign * number
     };
     let item = match kind {
         b'+' => Item::Text(1..line_end),

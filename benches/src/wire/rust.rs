@@ -39,8 +39,8 @@ pub(crate) async fn call(
 }
 
 /// Gets about so many requests answered by the same fleet from beginning to end. `at_edge` is called
-/// before and after the first tenth of them, and before and after the last one, which are what is
-/// returned.
+/// before and after the second tenth of them, which has no connection to make and no script to load, and
+/// before and after the last one; these two are what is returned.
 pub(crate) async fn call_long(
     client: Client,
     port: u16,
@@ -52,8 +52,9 @@ pub(crate) async fn call_long(
     let tenth = Load::Counted {
         each: (requests / 10).div_ceil(callers),
     };
+    closed_loop(batcher.clone(), callers, tenth, || ()).await;
     let first = closed_loop(batcher.clone(), callers, tenth, &mut at_edge).await;
-    for _between in 0..8 {
+    for _between in 0..7 {
         closed_loop(batcher.clone(), callers, tenth, || ()).await;
     }
     let last = closed_loop(batcher, callers, tenth, &mut at_edge).await;

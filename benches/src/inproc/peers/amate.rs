@@ -19,6 +19,8 @@ type Asked<J> = (<J as Job>::Request, oneshot::Sender<<J as Job>::Response>);
 
 pub(crate) async fn run<J: Job, D: Drive>(mode: Mode, drive: D) -> D::Output {
     let (window, waits_unannounced) = match mode {
+        // Where batches are worth a wait, as for `batched-fn`.
+        Mode::AtOnce if J::BLOCKS => (Duration::from_millis(1), true),
         Mode::AtOnce => (Duration::ZERO, false),
         Mode::Window(window) => (window, true),
     };

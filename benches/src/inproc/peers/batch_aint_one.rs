@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use batch_aint_one::{Batcher, BatchingPolicy, Limits, OnFull, Processor};
 use tokio::task::spawn_blocking;
@@ -17,6 +18,10 @@ use crate::inproc::workload::{BATCH_SIZE, MOST_CALLERS, Mode};
 
 pub(crate) async fn run<J: Job, D: Drive>(mode: Mode, drive: D) -> D::Output {
     let policy = match mode {
+        // Where batches are worth a wait, as for `batched-fn`.
+        Mode::AtOnce if J::BLOCKS => {
+            BatchingPolicy::Duration(Duration::from_millis(1), OnFull::Process)
+        }
         Mode::AtOnce => BatchingPolicy::Immediate,
         Mode::Window(window) => BatchingPolicy::Duration(window, OnFull::Process),
     };
