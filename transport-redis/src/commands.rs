@@ -6,6 +6,7 @@ use dynamic_batcher::{Error, ErrorKind, Result};
 
 pub(crate) use crate::command::Command;
 use crate::entry::StreamId;
+use crate::groups::Group;
 use crate::place::Place;
 use crate::request;
 use crate::types::ResponseStream;
@@ -73,15 +74,16 @@ pub(crate) fn find_other_streams(stream: &str, again_stream: &str, group: &str) 
     find.arg(stream).arg(again_stream).arg(group)
 }
 
-/// Creates a group that reads from the beginning: what was added before the group existed counts. See
-/// `lua/create_group.lua`.
-pub(crate) fn create_group(stream: &str, group: &str) -> Command {
-    script(CREATE_GROUP, stream).arg(group).number(0)
+/// Creates a group.
+pub(crate) fn create_group(group: &Group<'_>) -> Command {
+    let create = Command::new("XGROUP").arg("CREATE").arg(group.stream);
+    create.arg(group.name).arg(group.from).arg("MKSTREAM")
 }
 
-/// Creates a group that reads what is added from now on.
-pub(crate) fn create_group_at_end(stream: &str, group: &str) -> Command {
-    script(CREATE_GROUP, stream).arg(group).arg("$")
+/// The same, also where the server's memory is full. See `lua/create_group.lua`.
+pub(crate) fn create_group_though_full(group: &Group<'_>) -> Command {
+    let create = script(CREATE_GROUP, group.stream);
+    create.arg(group.name).arg(group.from)
 }
 
 /// Makes the server keep the script of [`admit`]; its name there is the reply.

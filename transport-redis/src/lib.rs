@@ -119,6 +119,7 @@ mod config;
 mod dead;
 mod entry;
 mod give_way;
+mod groups;
 mod idem;
 mod inbox;
 mod keys;

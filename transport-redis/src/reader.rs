@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use crate::client::{Dedicated, send_one};
 use crate::commands;
 use crate::entry::{Entry, StreamId};
+use crate::groups::{self, Group};
 use crate::inbox::Inbox;
 use crate::reclaim;
 use crate::types::PendingRequestStream;
@@ -103,12 +104,12 @@ async fn read_some(
 /// Creates the groups where they are missing.
 pub(crate) async fn make_groups(inbox: &Inbox) -> Result<()> {
     let place = &inbox.place;
-    let streams = [&place.request_stream, &place.again_stream];
-    let create = streams.map(|stream| commands::create_group(stream, &place.group));
-    for reply in place.client.send(&create).await? {
-        reply.made()?;
-    }
-    Ok(())
+    let groups = [&place.request_stream, &place.again_stream].map(|stream| Group {
+        stream,
+        name: &place.group,
+        from: groups::BEGINNING,
+    });
+    groups::make(&*place.client, &groups).await
 }
 
 /// Delivers what is pending on this consumer and not held: not by reading it again, which would

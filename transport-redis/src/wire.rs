@@ -13,6 +13,7 @@ use crate::client::{Client, send_one};
 use crate::clock::Clock;
 use crate::commands;
 use crate::config::RedisConfig;
+use crate::groups::{self, Group};
 use crate::keys::Keys;
 use crate::place::{CONSUMER_PREFIX, Place};
 use crate::source::RedisConsumer;
@@ -37,21 +38,17 @@ impl RedisWire {
     /// Checks the server and the names, and makes what is missing there.
     pub(crate) async fn open(client: Arc<dyn Client>, config: RedisConfig) -> Result<Self> {
         let keys = Keys::new(config.stream_key_request.clone())?;
-        let response = commands::create_group_at_end(
-            &config.stream_key_response,
-            &config.stream_group_batcher,
-        );
-        let prepare = [
-            commands::server_info(),
-            commands::create_group(keys.request(), &config.stream_group_processor),
-            commands::create_group(&keys.again(), &config.stream_group_processor),
-            response,
+        check_version(send_one(&*client, commands::server_info()).await?)?;
+        let group = |stream, name, from| Group { stream, name, from };
+        let processors = &*config.stream_group_processor;
+        let batchers = &*config.stream_group_batcher;
+        let again = keys.again();
+        let groups = [
+            group(keys.request(), processors, groups::BEGINNING),
+            group(&again, processors, groups::BEGINNING),
+            group(&config.stream_key_response, batchers, groups::NOW),
         ];
-        let mut replies = client.send(&prepare).await?.into_iter();
-        check_version(replies.next().unwrap_or(Value::Nil))?;
-        for reply in replies {
-            reply.made()?;
-        }
+        groups::make(&*client, &groups).await?;
         let clock = Clock::read(&*client).await?;
         warn_of_other_streams(&*client, &keys, &config.stream_group_processor).await?;
         Ok(Self(Arc::new(Shared {

@@ -47,6 +47,21 @@ fn spawn(caller: &Arc<Caller>, secs: u64) -> tokio::task::JoinHandle<Result<Repl
     tokio::spawn(async move { call(&caller, Duration::from_secs(secs)).await })
 }
 
+/// A call, the first of its caller, whose entry is `1-0`.
+async fn spawn_first(
+    caller: &Arc<Caller>,
+    line: &mut Line,
+    reads: &mut Vec<Sent>,
+) -> tokio::task::JoinHandle<Result<Reply<Vec<u8>>>> {
+    let call = spawn(caller, 60);
+    let sent = next(line, reads).await;
+    sent.answer([text("sha"), texts(["1-0"])]);
+    while caller.outstanding.with_ids(1).is_empty() {
+        tokio::task::yield_now().await;
+    }
+    call
+}
+
 /// What takes back a request that nobody waits for, also from a processor that has it.
 fn withdrawal(id: &str) -> [String; 2] {
     [
@@ -59,12 +74,7 @@ fn withdrawal(id: &str) -> [String; 2] {
 async fn a_call_that_is_dropped_withdraws_its_entry() {
     let (caller, mut line) = caller();
     let mut reads = Vec::new();
-    let known = spawn(&caller, 60);
-    let sent = next(&mut line, &mut reads).await;
-    sent.answer([text("sha"), texts(["1-0"])]);
-    while caller.outstanding.with_ids(1).is_empty() {
-        tokio::task::yield_now().await;
-    }
+    let known = spawn_first(&caller, &mut line, &mut reads).await;
     known.abort();
     let sent = next(&mut line, &mut reads).await;
     assert_eq!(sent.lines(), withdrawal("1-0"));
@@ -85,12 +95,7 @@ async fn a_call_that_is_dropped_withdraws_its_entry() {
 async fn a_call_that_is_dropped_together_with_its_caller_withdraws_its_entry() {
     let (caller, mut line) = caller();
     let mut reads = Vec::new();
-    let known = spawn(&caller, 60);
-    let sent = next(&mut line, &mut reads).await;
-    sent.answer([text("sha"), texts(["1-0"])]);
-    while caller.outstanding.with_ids(1).is_empty() {
-        tokio::task::yield_now().await;
-    }
+    let known = spawn_first(&caller, &mut line, &mut reads).await;
     drop(caller);
     known.abort();
     let mut sent = Vec::new();

@@ -407,15 +407,18 @@ async fn ten_thousand_at_once_are_each_answered<C: Connect>() {
 
 async fn another_request_stream_is_found<C: Connect>() {
     let (_server, client) = connected::<C>().await;
-    for stream in ["mine", "{mine}:again", "other", "{other}:again"] {
-        let create = commands::create_group(stream, "processor");
-        client.send(&[create]).await.unwrap();
+    for create in [
+        "XGROUP CREATE mine processor 0 MKSTREAM",
+        "XGROUP CREATE {mine}:again processor 0 MKSTREAM",
+        "XGROUP CREATE other processor 0 MKSTREAM",
+        "XGROUP CREATE {other}:again processor 0 MKSTREAM",
+    ] {
+        one(&*client, line(create)).await;
     }
     for foreign in [line("XADD log * a 1"), line("SET key 1")] {
         one(&*client, foreign).await;
     }
-    let group_of_another = commands::create_group("another", "workers");
-    one(&*client, group_of_another).await;
+    one(&*client, line("XGROUP CREATE another workers 0 MKSTREAM")).await;
     let find = commands::find_other_streams("mine", "{mine}:again", "processor");
     assert_eq!(one(&*client, find).await, list([text("other")]));
 }

@@ -10,6 +10,7 @@ use super::*;
 use crate::RedisConfig;
 use crate::client::redis::{RedisClient, client};
 use crate::client::{Client, send_one};
+use crate::groups::BEGINNING;
 use crate::value::Value;
 
 /// More than the scripts see at once, twice.
@@ -39,7 +40,12 @@ impl Rig {
             _server: server,
         };
         for stream in ["request", "again"] {
-            rig.ask(create_group(stream, "group")).await;
+            let group = Group {
+                stream,
+                name: "group",
+                from: BEGINNING,
+            };
+            rig.ask(create_group(&group)).await;
         }
         rig
     }
