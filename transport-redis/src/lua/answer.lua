@@ -9,11 +9,13 @@
 -- is mostly pending, which is seen without its body.
 --
 -- A server whose memory is full refuses what adds something, unless the script has written before: what
--- deletes nothing comes first, as only answers make room where requests have filled it.
+-- deletes nothing is written then, as only answers make room where requests have filled it.
 local stream, first, last = KEYS[1], 4, 3 + ARGV[2]
 local fields = last + 1 + 2 * ARGV[3]
-redis.pcall('XDEL', stream, '0-0')
-redis.call('XADD', KEYS[2], 'NOMKSTREAM', '*', unpack(ARGV, fields))
+if type(redis.pcall('XADD', KEYS[2], 'NOMKSTREAM', '*', unpack(ARGV, fields))) == 'table' then
+  redis.pcall('XDEL', stream, '0-0')
+  redis.call('XADD', KEYS[2], 'NOMKSTREAM', '*', unpack(ARGV, fields))
+end
 local from = '-'
 for run = last + 1, fields - 1, 2 do
   local start, behind = '(' .. ARGV[first], ARGV[run + 1]
