@@ -50,7 +50,7 @@ impl RedisWire {
         ];
         groups::make(&*client, &groups).await?;
         let clock = Clock::read(&*client).await?;
-        warn_of_other_streams(&*client, &keys, &config.stream_group_processor).await?;
+        warn_of_other_streams(&*client, &keys, processors).await?;
         Ok(Self(Arc::new(Shared {
             client,
             config,

@@ -1,9 +1,9 @@
 //! What the keeping of leases survives: replies that are lost, commands that are refused, a clock that is
 //! set.
 
-use super::*;
 use dynamic_batcher::{BatchId, CloseReason};
 
+use super::*;
 use crate::client::scripted::{refused, texts};
 
 #[tokio::test(start_paused = true)]
