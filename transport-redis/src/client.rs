@@ -10,6 +10,7 @@ use dynamic_batcher::{Backoff, Observer, Result};
 use tokio::time::{Instant, sleep};
 
 use crate::command::Command;
+use crate::commands;
 use crate::value::Value;
 
 #[cfg(any(feature = "client-redis", feature = "client-fred"))]
@@ -62,8 +63,32 @@ pub(crate) async fn send_accepted(client: &dyn Client, commands: &[Command]) -> 
     Ok(())
 }
 
+/// Sends commands; those that the server refuses because it is full once more, [though it
+/// is](commands::though_full). Their replies, in order.
+pub(crate) async fn send_though_full(
+    client: &dyn Client,
+    commands: &[Command],
+) -> Result<Vec<Value>> {
+    let mut replies = client.send(commands).await?;
+    let (refused, again): (Vec<_>, Vec<_>) = replies
+        .iter_mut()
+        .zip(commands)
+        .filter(|(reply, _)| reply.is_out_of_memory())
+        .map(|(reply, command)| (reply, commands::though_full(command.clone())))
+        .unzip();
+    if !again.is_empty() {
+        let got = client.send(&again).await?;
+        refused
+            .into_iter()
+            .zip(got)
+            .for_each(|(reply, got)| *reply = got);
+    }
+    Ok(replies)
+}
+
 /// Sends commands that may be repeated, those without success again and again, for so long: while
-/// the connection fails, or the server refuses them for a reason that passes. Their replies, in order.
+/// the connection fails, or the server refuses them for a reason that passes. They make room, or are
+/// followed by what does: if it is full they are sent though it is. Their replies, in order.
 pub(crate) async fn send_repeatedly(
     client: &dyn Client,
     mut commands: Vec<Command>,
@@ -91,7 +116,11 @@ pub(crate) async fn send_repeatedly(
                         Value::Refused(refusal) if refusal.passes() && !last => {
                             tracing::debug!("{refusal}, trying again in {pause:?}");
                             missing.push(place);
-                            again.push(command);
+                            again.push(if refusal.is_out_of_memory() {
+                                commands::though_full(command)
+                            } else {
+                                command
+                            });
                         }
                         _ => replies[place] = reply,
                     }

@@ -19,7 +19,7 @@ pub(crate) const REPLY_STREAM_EXPIRY: Duration = Duration::from_secs(60);
 const MIN_RUN: usize = 8;
 
 // What has to happen in one step. Each says at its top what it takes and returns.
-const CREATE_GROUP: &str = include_str!("lua/create_group.lua");
+const THOUGH_FULL: &str = include_str!("lua/though_full.lua");
 const ADMIT: &str = include_str!("lua/admit.lua");
 const ANSWER: &str = include_str!("lua/answer.lua");
 const FIND_MISSING: &str = include_str!("lua/find_missing.lua");
@@ -80,10 +80,17 @@ pub(crate) fn create_group(group: &Group<'_>) -> Command {
     create.arg(group.name).arg(group.from).arg("MKSTREAM")
 }
 
-/// The same, also where the server's memory is full. See `lua/create_group.lua`.
-pub(crate) fn create_group_though_full(group: &Group<'_>) -> Command {
-    let create = script(CREATE_GROUP, group.stream);
-    create.arg(group.name).arg(group.from)
+/// The same command in a form that a server also takes whose memory is full; scripts see to that
+/// themselves. See `lua/though_full.lua`.
+pub(crate) fn though_full(command: Command) -> Command {
+    if command.name == "EVAL" {
+        return command;
+    }
+    // Behind CREATE, where it is a group's.
+    let place = usize::from(command.name == "XGROUP");
+    let key = command.iter().nth(place).unwrap_or_default();
+    let run = Command::new("EVAL").arg(THOUGH_FULL).number(1).arg(key);
+    run.arg(command.name).args(command.iter())
 }
 
 /// Makes the server keep the script of [`admit`]; its name there is the reply.

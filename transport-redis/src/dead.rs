@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use dynamic_batcher::{Error, ErrorKind, Result};
 
 use crate::answer;
-use crate::client::{send_accepted, send_one};
+use crate::client::{send_accepted, send_one, send_though_full};
 use crate::command::Command;
 use crate::commands;
 use crate::entry::{Entry, StreamId};
@@ -269,7 +269,7 @@ pub(crate) async fn give_up(place: &Place, exhausted: Vec<Exhausted>) -> Result<
     if bury.is_empty() {
         return Ok(());
     }
-    let mut told = place.client.send(&tell).await?.into_iter();
+    let mut told = send_though_full(&*place.client, &tell).await?.into_iter();
     bury.retain(|(is_told, _)| !is_told || told.next().is_some_and(counts_as_told));
     let bury: Vec<_> = bury.into_iter().map(|(_, burial)| burial).collect();
     send_accepted(&*place.client, &bury).await

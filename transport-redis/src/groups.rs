@@ -2,7 +2,7 @@
 
 use dynamic_batcher::Result;
 
-use crate::client::{Client, send_one};
+use crate::client::{Client, send_though_full};
 use crate::commands;
 use crate::value::Value;
 
@@ -20,19 +20,10 @@ pub(crate) const BEGINNING: &str = "0";
 /// It reads what is added from now on.
 pub(crate) const NOW: &str = "$";
 
-/// Makes groups, and their streams. One that is there is as good.
+/// Makes groups, and their streams. One that is there is as good: a server that is full refuses also what
+/// changes nothing.
 pub(crate) async fn make(client: &dyn Client, groups: &[Group<'_>]) -> Result<()> {
     let create: Vec<_> = groups.iter().map(commands::create_group).collect();
-    let replies = client.send(&create).await?;
-    for (group, reply) in groups.iter().zip(replies) {
-        match reply {
-            // A server that is full refuses also what changes nothing.
-            Value::Refused(refusal) if refusal.is_out_of_memory() => {
-                let create = commands::create_group_though_full(group);
-                send_one(client, create).await?.made()?;
-            }
-            reply => reply.made()?,
-        }
-    }
-    Ok(())
+    let made = send_though_full(client, &create).await?;
+    made.into_iter().try_for_each(Value::made)
 }

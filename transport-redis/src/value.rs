@@ -156,6 +156,11 @@ impl Value {
         }
     }
 
+    /// Refused, because the server's memory is full.
+    pub(crate) fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.is_out_of_memory())
+    }
+
     /// Of a command that makes a group: one that is there already is as good.
     pub(crate) fn made(self) -> Result<()> {
         match self {

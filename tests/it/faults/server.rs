@@ -159,35 +159,44 @@ pub(crate) async fn a_full_server_is_emptied_by_the_answers(client: Client) {
     rig.end(vec![processor]).await;
 }
 
-/// It is a Python caller's, and the processor dies before there is room.
-pub(crate) async fn what_a_full_server_refuses_to_have_answered_stays(client: Client) {
+/// Nor do Python callers take back what they no longer wait for.
+pub(crate) async fn a_full_server_takes_the_answers_to_python_callers(client: Client) {
     let rig = Rig::new(client);
-    let mut processor = rig.processor().await;
-    let caller = rig.caller().await;
-    let accepted = rig.begin_one(&caller, rig.job().act(Act::Sleep(1_000)), PATIENCE);
-    eventually("it runs", || processor.has_run().len() == 1).await;
-    let body = serde_json::to_string(&rig.job()).expect("numbers");
-    let of_python = format!("XADD request * body {body}");
-    let id: String = rig.probe.say(&of_python);
-    fill(&rig);
-    let set_is_refused = || {
-        let commands: String = rig.probe.say("INFO commandstats");
-        let mut sets = commands
-            .lines()
-            .filter(|line| line.starts_with("cmdstat_set:"));
-        sets.any(|line| !line.contains("rejected_calls=0"))
+    let add = || {
+        let body = serde_json::to_string(&rig.job()).expect("numbers");
+        rig.probe
+            .say::<String>(&format!("XADD request * body {body}"))
     };
-    eventually("the answer is refused", set_is_refused).await;
-    let end = accepted.await.expect("it does not panic");
-    assert_eq!(kind(&end), "Ok", "{end:?}");
-    assert_eq!(rig.probe.length("request"), 1);
-    processor.kill();
-    make_room(&rig);
+    let ids: Vec<_> = (0..20).map(|_| add()).collect();
+    fill(&rig);
     let processor = rig.processor().await;
-    let there = || rig.probe.say::<i64>(&format!("DEL {id}")) == 1;
-    eventually("it is answered", there).await;
+    let answered = || rig.probe.say::<usize>(&format!("EXISTS {}", ids.join(" ")));
+    eventually("they are answered", || answered() == ids.len()).await;
+    let gone = || rig.probe.length("request") == 0;
+    eventually("their entries are deleted", gone).await;
+    assert_eq!(processor.has_run().len(), ids.len());
+    make_room(&rig);
+    rig.probe.say::<()>(&format!("DEL {}", ids.join(" ")));
+    rig.end(vec![processor]).await;
+}
+
+/// Of its requests nothing is left, and nothing can be added until that is gone too.
+pub(crate) async fn what_stood_where_somebody_writes_something_else_is_lost(client: Client) {
+    let rig = Rig::new(client);
+    let caller = rig.caller().await;
+    let accepted = rig.begin(&caller, 3, PATIENCE);
+    eventually("they are queued", || rig.probe.length("request") == 3).await;
+    rig.probe.say::<()>("SET request 1");
+    for end in ends(accepted).await {
+        assert_eq!(kind(&end), "Lost", "{end:?}");
+        assert!(end.elapsed < SOON, "{end:?}");
+    }
+    rig.probe.say::<()>("DEL request");
+    let processor = rig.processor().await;
+    assert_eq!(kind(&rig.call(&caller).await), "Ok");
+    rig.ledger.assert(&["Lost"]);
     drop(caller);
-    rig.end_after_deaths(vec![processor]).await;
+    rig.end(vec![processor]).await;
 }
 
 fn fill(rig: &Rig) {

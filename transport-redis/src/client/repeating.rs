@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::scripted::{Line, Scripted, refused, text};
-use super::send_repeatedly;
+use super::{send_repeatedly, send_though_full};
 use crate::command::Command;
 use crate::value::Value;
 
@@ -44,6 +44,40 @@ async fn only_what_had_no_success_goes_again_and_each_reply_keeps_its_place() {
         replies,
         [text("a"), text("b"), refused("NOPERM"), text("d")]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_full_server_refuses_goes_again_in_a_form_that_it_takes() {
+    let (client, mut line) = Scripted::line();
+    let set = |id: &str| Command::new("SET").arg(id).arg("1");
+    let group = Command::new("XGROUP").arg("CREATE").arg("stream");
+    let again = [
+        "EVAL though_full 1 1-0 SET 1-0 1",
+        "EVAL though_full 1 stream XGROUP CREATE stream",
+    ];
+
+    let commands = vec![set("1-0"), group, set("2-0")];
+    let (repeated, sender) = (commands.clone(), Arc::clone(&client));
+    let sending = tokio::spawn(async move { send_repeatedly(&*sender, repeated, PATIENCE).await });
+    let refusals = || [refused("OOM"), refused("OOM"), text("c")];
+    line.next().await.answer(refusals());
+    let sent = line.next().await;
+    assert_eq!(sent.lines(), again);
+    // Once in that form, they keep it.
+    sent.answer([refused("OOM"), text("b")]);
+    let sent = line.next().await;
+    assert_eq!(sent.lines(), again[..1]);
+    sent.answer([text("a")]);
+    let replies = sending.await.unwrap().unwrap();
+    assert_eq!(replies, [text("a"), text("b"), text("c")]);
+
+    let sending = tokio::spawn(async move { send_though_full(&*client, &commands).await });
+    line.next().await.answer(refusals());
+    let sent = line.next().await;
+    assert_eq!(sent.lines(), again);
+    sent.answer([text("a"), refused("NOPERM")]);
+    let replies = sending.await.unwrap().unwrap();
+    assert_eq!(replies, [text("a"), refused("NOPERM"), text("c")]);
 }
 
 /// Answers one command until its sender gives up; the moment of that, and its outcome.

@@ -16,7 +16,7 @@ use crate::value::{Refusal, Value};
 
 /// The scripts, which a line shows by their names.
 const SCRIPTS: [(&str, &str); 11] = [
-    ("create_group", include_str!("../lua/create_group.lua")),
+    ("though_full", include_str!("../lua/though_full.lua")),
     ("admit", include_str!("../lua/admit.lua")),
     ("answer", include_str!("../lua/answer.lua")),
     ("find_missing", include_str!("../lua/find_missing.lua")),
