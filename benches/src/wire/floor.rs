@@ -25,11 +25,10 @@ pub(crate) enum Layout {
     /// The same with the Python package at the other end: answers are looked for as seldom as that
     /// package does, and nothing is acknowledged, as that package's callers need it.
     Python,
-    /// Those of a batch together in one entry of the caller's stream. The request stream is cut off behind
-    /// a batch where the server sees that nothing else stands there.
+    /// Those of a batch together in one entry of the caller's stream.
     ReplyStream,
-    /// The same, where the only processor cuts it off without a look: nothing sees to it that nobody else's
-    /// request goes too.
+    /// The same, where the request stream is cut off behind a batch, as this library does it: where the server
+    /// sees that nothing else stands there.
     Cut,
 }
 
@@ -123,24 +122,4 @@ fn acknowledge(commands: &mut Commands, count: usize, ids: &Commands) {
 fn delete(commands: &mut Commands, count: usize, ids: &Commands) {
     let delete = commands.command(2 + count).word(b"XDEL");
     delete.word(b"request").encoded(ids);
-}
-
-/// Removes the entry of this id and all before it.
-fn cut_off(commands: &mut Commands, last: &[u8]) {
-    let trim = commands.command(4).word(b"XTRIM").word(b"request");
-    trim.word(b"MINID").word(behind(last).as_bytes());
-}
-
-/// The id that follows this one.
-fn behind(id: &[u8]) -> String {
-    let (millis, sequence) = parts(id);
-    format!("{millis}-{}", sequence + 1)
-}
-
-/// The two numbers of an id.
-fn parts(id: &[u8]) -> (u64, u64) {
-    let text = std::str::from_utf8(id).ok();
-    let (millis, sequence) = text.and_then(|id| id.split_once('-')).expect("an id");
-    let number = |text: &str| text.parse().expect("a number");
-    (number(millis), number(sequence))
 }

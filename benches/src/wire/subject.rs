@@ -9,7 +9,7 @@ pub enum Subject {
     FloorDocumented,
     /// What this library's layout costs by itself.
     FloorReplyStream,
-    /// The same by a processor that is alone, and so need not delete each entry by itself.
+    /// The same by a processor that need not delete each entry by itself, in the way that this library found.
     FloorCut,
     /// This library over the crate `redis`, at both ends.
     OursRedis,

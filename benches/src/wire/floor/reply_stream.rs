@@ -4,9 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::closed_loop::Tally;
 use crate::wire::floor::in_flight::InFlight;
-use crate::wire::floor::{
-    acknowledge, behind, cut_off, delete, parts, read_entries, read_together, together,
-};
+use crate::wire::floor::{acknowledge, delete, read_entries, read_together, together};
 use crate::wire::payload::Values;
 use crate::wire::resp::{Commands, Connection};
 
@@ -104,8 +102,8 @@ fn receive<F: FnMut()>(
     });
 }
 
-/// `alone`: no other processor has requests of the stream.
-pub(super) fn process(mut connection: Connection, read: &Commands, alone: bool) -> ! {
+/// `cuts`: as the library does, where nothing stands before a batch.
+pub(super) fn process(mut connection: Connection, read: &Commands, cuts: bool) -> ! {
     let load = connection.commands.command(3).word(b"SCRIPT");
     load.word(b"LOAD").word(END.as_bytes());
     connection.send();
@@ -169,22 +167,19 @@ pub(super) fn process(mut connection: Connection, read: &Commands, alone: bool) 
             add.word(b"XADD").word(&stream.key).word(b"NOMKSTREAM");
             add.word(b"*").encoded(&stream.fields);
         }
-        ended = 2;
-        if count == 0 {
-            ended = 0;
-        } else if alone {
-            acknowledge(&mut connection.commands, count, &ids);
-            cut_off(&mut connection.commands, &last);
-        } else if is_run(&first, &last, count as u64) {
-            ended = 1;
+        ended = if count == 0 {
+            0
+        } else if cuts && is_run(&first, &last, count as u64) {
             let command = connection.commands.command(6 + count).word(b"EVALSHA");
             command.word(&end).word(b"1").word(b"request");
             command.word(b"processor").word(behind(&last).as_bytes());
             command.encoded(&ids);
+            1
         } else {
             acknowledge(&mut connection.commands, count, &ids);
             delete(&mut connection.commands, count, &ids);
-        }
+            2
+        };
         connection.commands.encoded(read);
     }
 }
@@ -193,6 +188,20 @@ pub(super) fn process(mut connection: Connection, read: &Commands, alone: bool) 
 fn is_run(first: &[u8], last: &[u8], count: u64) -> bool {
     let ((millis, from), (end, to)) = (parts(first), parts(last));
     count >= MIN_RUN && millis == end && to - from + 1 == count
+}
+
+/// The id that follows this one.
+fn behind(id: &[u8]) -> String {
+    let (millis, sequence) = parts(id);
+    format!("{millis}-{}", sequence + 1)
+}
+
+/// The two numbers of an id.
+fn parts(id: &[u8]) -> (u64, u64) {
+    let text = std::str::from_utf8(id).ok();
+    let (millis, sequence) = text.and_then(|id| id.split_once('-')).expect("an id");
+    let number = |text: &str| text.parse().expect("a number");
+    (number(millis), number(sequence))
 }
 
 /// The replies of a batch, by the stream that they go to.
