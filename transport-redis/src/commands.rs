@@ -21,7 +21,7 @@ const MIN_RUN: usize = 8;
 // What has to happen in one step. Each says at its top what it takes and returns.
 const THOUGH_FULL: &str = include_str!("lua/though_full.lua");
 const ADMIT: &str = include_str!("lua/admit.lua");
-const ANSWER: &str = include_str!("lua/answer.lua");
+pub(crate) const ANSWER: &str = code(include_str!("lua/answer.lua"));
 const FIND_MISSING: &str = include_str!("lua/find_missing.lua");
 const TAKE_OVER: &str = include_str!("lua/take_over.lua");
 const KEEP: &str = include_str!("lua/keep.lua");
@@ -50,6 +50,19 @@ pub(crate) fn fitting(body: Vec<u8>) -> Result<Vec<u8>> {
 /// A count as the server takes it, which counts with a sign.
 fn signed(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// A script without the comment at its top: the server would read and hash it each time, for each batch.
+const fn code(script: &str) -> &str {
+    let mut rest = script;
+    while let [b'-', b'-', ..] = rest.as_bytes() {
+        let mut line = 0;
+        while rest.as_bytes()[line] != b'\n' {
+            line += 1;
+        }
+        (_, rest) = rest.split_at(line + 1);
+    }
+    rest
 }
 
 fn script(text: &str, key: &str) -> Command {

@@ -12,13 +12,14 @@ use tokio::time::timeout;
 
 use super::{Client, Dedicated};
 use crate::command::Command;
+use crate::commands;
 use crate::value::{Refusal, Value};
 
 /// The scripts, which a line shows by their names.
 const SCRIPTS: [(&str, &str); 11] = [
     ("though_full", include_str!("../lua/though_full.lua")),
     ("admit", include_str!("../lua/admit.lua")),
-    ("answer", include_str!("../lua/answer.lua")),
+    ("answer", commands::ANSWER),
     ("find_missing", include_str!("../lua/find_missing.lua")),
     ("take_over", include_str!("../lua/take_over.lua")),
     ("keep", include_str!("../lua/keep.lua")),

@@ -68,7 +68,7 @@ fn answered(sent: &Sent) -> Vec<String> {
         let mut args = command.iter();
         match command.name {
             "SET" => args.next(),
-            "EVAL" if args.next() == Some(include_bytes!("../../lua/answer.lua")) => args.nth(6),
+            "EVAL" if args.next() == Some(commands::ANSWER.as_bytes()) => args.nth(6),
             _ => None,
         }
     });
