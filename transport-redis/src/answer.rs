@@ -42,22 +42,25 @@ impl Ending {
     /// end them, or a reply to it has not come.
     pub(crate) fn take_unended(&mut self, replies: &[Value]) -> Vec<RedisTicket> {
         let replies = replies.iter().map(Some).chain(std::iter::repeat(None));
-        let commands = self.ids.iter().zip(replies);
-        let unended = commands.filter(|(_, reply)| matches!(reply, None | Some(Value::Refused(_))));
-        let unended: HashSet<_> = unended.flat_map(|(ids, _)| ids).copied().collect();
-        self.seen_later.retain(|id| !unended.contains(id));
+        let (mut unended, mut others) = (HashSet::new(), HashSet::new());
+        for (ids, reply) in self.ids.iter().zip(replies) {
+            match reply {
+                None | Some(Value::Refused(_)) => unended.extend(ids.iter().copied()),
+                // They are for others to end.
+                Some(Value::Int(0)) => others.extend(ids.iter().copied()),
+                Some(_) => {}
+            }
+        }
+        self.seen_later
+            .retain(|id| !unended.contains(id) && !others.contains(id));
         let is_unended = |ticket: &mut RedisTicket| unended.contains(&ticket.id());
         self.tickets.extract_if(.., is_unended).collect()
     }
 }
 
-/// Ends requests: with responses, or with errors, of which those of `lost` are nobody's to be told.
-pub(crate) fn end(
-    place: &Place,
-    batch: Option<&BatchInfo>,
-    answers: Vec<RawAnswer>,
-    lost: &[StreamId],
-) -> Ending {
+/// Ends requests: with responses, or with errors, of which nobody is told whose request another processor
+/// has by then.
+pub(crate) fn end(place: &Place, batch: Option<&BatchInfo>, answers: Vec<RawAnswer>) -> Ending {
     let answers = answers.into_iter();
     let (tickets, outcomes): (Vec<_>, Vec<_>) = answers
         .map(|answer| {
@@ -74,16 +77,16 @@ pub(crate) fn end(
     let mut replies = Vec::with_capacity(tickets.len());
     for ((position, ticket), (outcome, queued)) in (0..).zip(&tickets).zip(outcomes) {
         let id = ticket.id();
-        if outcome.is_err() && lost.contains(&id) {
-            continue;
-        }
         match &ticket.caller {
             Caller::Documented => {
-                let json = outcome.unwrap_or_else(|error| {
-                    tracing::warn!("the request {id} of a Python caller failed: {error}");
-                    FAILED.into()
-                });
-                ending.push(response(id, json), vec![id]);
+                let respond = match outcome {
+                    Ok(json) => response(id, json),
+                    Err(error) => {
+                        tracing::warn!("the request {id} of a Python caller failed: {error}");
+                        commands::respond_failed(place, id, FAILED)
+                    }
+                };
+                ending.push(respond, vec![id]);
                 ending.seen_later.push(id);
             }
             Caller::Stream { reply_to, idem } => {
@@ -111,10 +114,15 @@ pub(crate) fn end(
             }
         }
     }
-    replies.sort_by_key(|reply| reply.reply_to);
+    // What has failed comes last: what of it is left out changes no place of a response in its batch.
+    replies.sort_by_key(|reply| (reply.reply_to, reply.outcome.is_err()));
     for (reply_to, part) in reply::parts(&replies) {
         let ids: Vec<_> = part.iter().map(|reply| reply.id).collect();
-        let answer = commands::answer(place, reply_to, &ids);
+        let answer = if part.iter().any(|reply| reply.outcome.is_err()) {
+            commands::answer_failed(place, reply_to, &ids)
+        } else {
+            commands::answer(place, reply_to, &ids)
+        };
         ending.push(reply::write(answer, batch, part), ids);
     }
     drop(replies);

@@ -22,6 +22,8 @@ const MIN_RUN: usize = 8;
 const THOUGH_FULL: &str = include_str!("lua/though_full.lua");
 const ADMIT: &str = include_str!("lua/admit.lua");
 pub(crate) const ANSWER: &str = code(include_str!("lua/answer.lua"));
+const ANSWER_FAILED: &str = include_str!("lua/answer_failed.lua");
+const RESPOND_FAILED: &str = include_str!("lua/respond_failed.lua");
 const FIND_MISSING: &str = include_str!("lua/find_missing.lua");
 const TAKE_OVER: &str = include_str!("lua/take_over.lua");
 const KEEP: &str = include_str!("lua/keep.lua");
@@ -156,6 +158,14 @@ pub(crate) fn answer(place: &Place, reply_stream: &str, ids: &[StreamId]) -> Com
     runs.into_iter().fold(answer, add)
 }
 
+/// The same where some have failed, see `lua/answer_failed.lua`.
+pub(crate) fn answer_failed(place: &Place, reply_stream: &str, ids: &[StreamId]) -> Command {
+    let answer = Command::new("EVAL").arg(ANSWER_FAILED).number(2);
+    let answer = answer.arg(&place.request_stream).arg(reply_stream);
+    let answer = answer.arg(&place.group).number(ids.len());
+    answer.arg(&place.consumer).numbers(ids.iter().copied())
+}
+
 pub(crate) fn delete_entries(stream: &str, ids: impl IntoIterator<Item = StreamId>) -> Command {
     Command::new("XDEL").arg(stream).numbers(ids)
 }
@@ -245,6 +255,14 @@ pub(crate) fn set_response(response: ResponseStream<Vec<u8>>) -> Command {
     let ResponseStream { stream_id, body } = response;
     let set = Command::new("SET").arg(stream_id).arg(body);
     set.arg("EX").number(RESPONSE_EXPIRY.as_secs())
+}
+
+/// See `lua/respond_failed.lua`.
+pub(crate) fn respond_failed(place: &Place, id: StreamId, body: &str) -> Command {
+    let respond = Command::new("EVAL").arg(RESPOND_FAILED).number(2);
+    let respond = respond.arg(&place.request_stream).number(id);
+    let respond = respond.arg(&place.group).arg(&place.consumer);
+    respond.arg(body).number(RESPONSE_EXPIRY.as_secs())
 }
 
 /// The responses, behind a nil, for the stream is no string: a reply may not begin with another's text,

@@ -10,7 +10,7 @@ use dynamic_batcher::{Error, Result};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::backlog;
-use crate::client::{send_accepted, send_one};
+use crate::client::{send_accepted, send_one, send_though_full};
 use crate::commands;
 use crate::dead::{self, Exhausted};
 use crate::entry::{Entry, StreamId};
@@ -117,15 +117,11 @@ async fn keep_leases(inbox: &Inbox) -> Result<()> {
     if held.is_empty() {
         return Ok(());
     }
-    inbox.lose(&keep_these(place, held).await?);
-    Ok(())
-}
-
-/// Keeps the leases of these, but for those that others have, or nobody any more, which are returned.
-pub(crate) async fn keep_these(place: &Place, ids: Vec<StreamId>) -> Result<Vec<StreamId>> {
-    let keep = commands::keep(&place.request_stream, &place.group, &place.consumer, ids);
+    let keep = commands::keep(&place.request_stream, &place.group, &place.consumer, held);
     let lost = send_one(&*place.client, keep).await?.list()?.into_iter();
-    lost.map(|id| StreamId::parse(&id.text()?)).collect()
+    let lost = lost.map(|id| StreamId::parse(&id.text()?));
+    inbox.lose(&lost.collect::<Result<Vec<_>>>()?);
+    Ok(())
 }
 
 /// Takes over and gives up. Where `has_all_taken` is false the reply to the last attempt was lost: what
@@ -251,7 +247,9 @@ pub(crate) async fn take_given_back(inbox: &Arc<Inbox>, notices: Vec<StreamId>) 
         // The others are for somebody who wants them.
         commands.push(notice(place));
     }
-    send_accepted(&*place.client, &commands).await?;
+    for reply in send_though_full(&*place.client, &commands).await? {
+        reply.accepted()?;
+    }
     give_up_as_permitted(place, exhausted).await
 }
 

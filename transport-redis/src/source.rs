@@ -72,26 +72,6 @@ impl RedisConsumer {
         }
     }
 
-    /// Which of the requests that have failed others have now, and may answer yet. Asked of a batch during
-    /// which this process may have stood still for so long that leases lapsed, and not of others.
-    async fn lost_failures(&self, batch: &BatchInfo, answers: &[RawAnswer]) -> Vec<StreamId> {
-        let place = &self.inbox.place;
-        // Since they were last kept a third of a lease may have passed when it began.
-        if batch.ran < place.lease / 2 {
-            return Vec::new();
-        }
-        let failed = answers.iter().filter(|answer| answer.outcome.is_err());
-        let failed: Vec<_> = failed.map(|answer| answer.ticket.id()).collect();
-        if failed.is_empty() {
-            return failed;
-        }
-        let lost = reclaim::keep_these(place, failed).await;
-        lost.unwrap_or_else(|error| {
-            tracing::debug!("whether others have what has failed is not known: {error}");
-            Vec::new()
-        })
-    }
-
     /// Starts the tasks on the current runtime, the first time.
     fn start(&self) -> Result<()> {
         let inbox = &self.inbox;
@@ -196,16 +176,12 @@ impl Consumer<Vec<u8>, Vec<u8>> for RedisConsumer {
         mut answers: Vec<RawAnswer>,
     ) -> Result<()> {
         let place = &self.inbox.place;
-        let mut lost = Vec::new();
         match &batch {
-            Some(batch) => {
-                self.inbox.ran(batch.ran);
-                lost = self.lost_failures(batch, &answers).await;
-            }
+            Some(batch) => self.inbox.ran(batch.ran),
             // What was not run because another has it is that one's to answer.
             None => answers.retain(|answer| self.inbox.is_held(answer.ticket.hold)),
         }
-        let mut ending = answer::end(place, batch.as_deref(), answers, &lost);
+        let mut ending = answer::end(place, batch.as_deref(), answers);
         let commands = std::mem::take(&mut ending.commands);
         let (mut replies, sent) = answer::send(place, commands).await;
         drop(ending.take_unended(&replies));

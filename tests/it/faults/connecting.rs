@@ -114,11 +114,24 @@ pub(crate) async fn a_processor_that_may_no_longer_read_ends_and_says_why(client
     // What ends the read that still blocks: it gets it, or is refused, as the server's version goes.
     let caller = rig.caller().await;
     let call = rig.begin_one(&caller, rig.job(), PATIENCE);
+    ends_with("NOPERM", processor).await;
+    call.abort();
+}
+
+pub(crate) async fn a_processor_whose_key_is_overwritten_ends_and_says_why(client: Client) {
+    let rig = Rig::new(client);
+    let transport = client.connect(rig.config().redis()).await;
+    let processor = process(&transport.expect("it may"));
+    processor.ready().await.expect("it runs");
+    rig.probe.say::<()>("SET request other");
+    ends_with("WRONGTYPE", processor).await;
+}
+
+async fn ends_with(refusal: &str, processor: BatchProcessor<Job, Done>) {
     let ended = tokio::time::timeout(LIMIT, processor.ended()).await;
     let error = ended.expect("it goes on").expect_err("it was not told to");
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
-    assert!(error.to_string().contains("NOPERM"), "{error}");
-    call.abort();
+    assert!(error.to_string().contains(refusal), "{error}");
 }
 
 /// All that callers, processors and who looks at dead letters can come to send, and the server has

@@ -61,6 +61,7 @@ with_both_clients! {
     network::connections_that_fall_silent_are_replaced,
     network::a_notice_that_a_cut_connection_has_swallowed_is_taken,
     network::a_reply_stream_is_kept_however_often_connections_are_cut,
+    network::a_failure_that_a_cut_network_holds_back_ends_nothing_that_another_runs,
     callers::a_killed_caller_leaves_nothing,
     callers::dropped_calls_are_not_started_and_the_others_are_answered,
     callers::overload_is_refused,
@@ -71,6 +72,7 @@ with_both_clients! {
     connecting::a_key_of_another_type_is_refused,
     connecting::a_permission_taken_away_is_told_soon,
     connecting::a_processor_that_may_no_longer_read_ends_and_says_why,
+    connecting::a_processor_whose_key_is_overwritten_ends_and_says_why,
     connecting::a_server_that_is_busy_or_crowded_is_a_connection_error,
     connecting::what_the_manual_permits_is_enough,
     garbage::what_nobody_should_write_fails_alone,
@@ -82,4 +84,5 @@ with_both_clients! {
     draining::what_tells_of_requests_given_back_goes_with_them,
     letters::a_letter_that_is_refused_costs_no_request,
     python::a_mixed_fleet_loses_nothing_when_rust_processors_are_killed,
+    python::a_failure_is_told_also_of_what_was_trimmed_meanwhile,
 }

@@ -204,3 +204,34 @@ async fn a_request_that_a_slow_network_carries_is_answered_at_its_first_delivery
     drop(caller);
     rig.end(vec![processor]).await;
 }
+
+/// Its processor goes on trying to tell of it, for a lease, in which another has taken the requests over.
+pub(crate) async fn a_failure_that_a_cut_network_holds_back_ends_nothing_that_another_runs(
+    client: Client,
+) {
+    const LEASE: Duration = Duration::from_secs(3);
+    let rig = Rig::new(client);
+    let proxy = Proxy::start(rig.server.port(), 7).await;
+    let mut config = rig.config();
+    config.lease = LEASE;
+    config.pause = LEASE;
+    let mut cut_off = config.clone();
+    cut_off.port = proxy.port();
+    cut_off.pause = LIMIT;
+    cut_off.run_timeout = Some(LEASE * 2 / 3);
+    let first = rig.processor_with(cut_off).await;
+    let caller = rig.caller().await;
+    let begun = rig.begin(&caller, 3, PATIENCE);
+    eventually("it runs", || first.has_run().len() == 3).await;
+    proxy.set(Network::Refusing);
+    proxy.cut();
+    let other = rig.processor_with(config).await;
+    eventually("the other runs", || other.has_run().len() == 3).await;
+    proxy.set(Network::Fine);
+    for end in ends(begun).await {
+        assert_eq!(kind(&end), "Ok", "{end:?}");
+    }
+    rig.ledger.assert(&[]);
+    drop(caller);
+    rig.end(vec![first, other]).await;
+}

@@ -3,11 +3,12 @@
 
 use std::process::Stdio;
 
+use dynamic_batcher_conformance::faults::Act;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
-use crate::rig::{Client, PATIENCE, Rig, start};
+use crate::rig::{Client, LEASE, PATIENCE, Rig, eventually, kind, start};
 
 const CALLERS: i64 = 16;
 const REQUESTS: i64 = 30;
@@ -75,4 +76,31 @@ pub(crate) async fn a_mixed_fleet_loses_nothing_when_rust_processors_are_killed(
     rig.ledger.assert(&[]);
     drop(caller);
     rig.end_after_deaths(processors).await;
+}
+
+/// As a Python processor trims the stream while a batch runs for most of a lease.
+pub(crate) async fn a_failure_is_told_also_of_what_was_trimmed_meanwhile(client: Client) {
+    let rig = Rig::new(client);
+    let mut config = rig.config();
+    config.pause = LEASE * 4 / 5;
+    let processor = rig.processor_with(config).await;
+    let caller = rig.caller().await;
+    let ours = rig.begin_one(&caller, rig.job().act(Act::Fail), PATIENCE);
+    eventually("it runs", || processor.has_run().len() == 1).await;
+    let trim = || rig.probe.say::<i64>("XTRIM request MAXLEN 0");
+    trim();
+    let end = ours.await.expect("it does not panic");
+    assert_eq!(kind(&end), "Handler", "{end:?}");
+
+    let body = serde_json::to_string(&rig.job().act(Act::Fail)).expect("numbers");
+    let theirs: String = rig.probe.say(&format!("XADD request * body {body}"));
+    eventually("it runs", || processor.has_run().len() == 2).await;
+    trim();
+    let answer = || rig.probe.say::<Option<String>>(&format!("GET {theirs}"));
+    eventually("it has its answer", || answer().is_some()).await;
+    assert_eq!(answer().as_deref(), Some("null"));
+    rig.probe.say::<()>(&format!("DEL {theirs}"));
+    rig.ledger.assert(&["Handler"]);
+    drop(caller);
+    rig.end(vec![processor]).await;
 }

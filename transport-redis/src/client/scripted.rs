@@ -16,10 +16,12 @@ use crate::commands;
 use crate::value::{Refusal, Value};
 
 /// The scripts, which a line shows by their names.
-const SCRIPTS: [(&str, &str); 11] = [
+const SCRIPTS: [(&str, &str); 13] = [
     ("though_full", include_str!("../lua/though_full.lua")),
     ("admit", include_str!("../lua/admit.lua")),
     ("answer", commands::ANSWER),
+    ("answer_failed", include_str!("../lua/answer_failed.lua")),
+    ("respond_failed", include_str!("../lua/respond_failed.lua")),
     ("find_missing", include_str!("../lua/find_missing.lua")),
     ("take_over", include_str!("../lua/take_over.lua")),
     ("keep", include_str!("../lua/keep.lua")),

@@ -18,6 +18,10 @@ repeat
   end
 until #pending < 100
 if any and not notices then return 0 end
-redis.call('XGROUP', 'DELCONSUMER', key, group, me)
+-- Before Redis 7 a full server refuses it, at first: see answer.lua.
+if type(redis.pcall('XGROUP', 'DELCONSUMER', key, group, me)) == 'table' then
+  redis.pcall('XDEL', key, '0-0')
+  redis.call('XGROUP', 'DELCONSUMER', key, group, me)
+end
 if any then redis.call('XADD', key, '*', 'from', me) end
 return 0

@@ -23,7 +23,11 @@ for _, flat in ipairs(consumers) do
       consumer.pending = 0
     end
     if consumer.pending == 0 then
-      redis.call('XGROUP', 'DELCONSUMER', key, group, consumer.name)
+      -- Before Redis 7 a full server refuses it, at first: see answer.lua.
+      if type(redis.pcall('XGROUP', 'DELCONSUMER', key, group, consumer.name)) == 'table' then
+        redis.pcall('XDEL', key, '0-0')
+        redis.call('XGROUP', 'DELCONSUMER', key, group, consumer.name)
+      end
       removed = removed + 1
     end
   end

@@ -1,6 +1,7 @@
 //! A consumer with both its tasks: what it reads, keeps, gives back and answers, one reply at a time.
 
 mod ahead;
+mod failed;
 mod kept;
 mod large;
 mod leases;

@@ -1,8 +1,6 @@
 //! What the keeping of leases survives: replies that are lost, commands that are refused, a clock that is
 //! set.
 
-use dynamic_batcher::{BatchId, CloseReason};
-
 use super::*;
 use crate::client::scripted::{refused, texts};
 
@@ -207,41 +205,4 @@ async fn between_fetching_what_is_unseen_and_its_delivery_nothing_is_asked() {
     fetch.answer([list([request("1-0")])]);
     let waiting = processor.waiting.take().unwrap();
     assert_eq!(ids(&waiting.await), ["1-0"]);
-}
-
-/// As after this process stood still in the middle of its run.
-#[tokio::test(start_paused = true)]
-async fn a_late_failure_ends_nothing_that_another_has() {
-    for (ran, asks) in [(LEASE / 2, true), (LEASE / 3, false)] {
-        let mut processor = Processor::start().await;
-        let held = processor.reads(&["1-0", "2-0", "3-0"]).await;
-        processor.starts(&held);
-        let fails = |id: &StreamId| id.to_string() != "3-0";
-        let answers = held.into_iter().map(|each| {
-            let outcome = match fails(&each.ticket.id()) {
-                true => Err(Error::handler("too late")),
-                false => Ok(b"1".to_vec()),
-            };
-            Answer::new(each.ticket, outcome, Duration::ZERO)
-        });
-        let batch = BatchInfo::new(BatchId::new(1, 1), 3, CloseReason::Full, ran);
-        let replying = processor.reply_of(Some(Arc::new(batch)), answers.collect());
-        if asks {
-            let keep = processor.next("EVAL keep").await;
-            assert_eq!(keep.lines(), ["EVAL keep 1 request group me 1-0 2-0"]);
-            keep.answer([texts(["1-0"])]);
-        }
-        let answer = processor.next("EVAL answer").await;
-        let line = &answer.lines()[0];
-        let ended = if asks {
-            "2 0 2-0 3-0"
-        } else {
-            "3 0 1-0 2-0 3-0"
-        };
-        assert!(line.contains(&format!(" group {ended} ")), "{line}");
-        assert!(line.contains(r#""positions":[1,2]"#) == asks, "{line}");
-        answer.answer([Value::Int(3)]);
-        replying.await.unwrap().unwrap();
-        assert!(processor.consumer.inbox.held().is_empty());
-    }
 }

@@ -111,12 +111,30 @@ async fn a_response_that_no_server_takes_fails_its_request_alone() {
     let replying = tokio::spawn(async move { consumer.reply(None, answers).await });
     let sent = processor.next("EVAL answer").await;
     let line = &sent.lines()[0];
-    let (failure, response) = line.split_once(" 7 -").expect("one has failed");
-    assert!(response.starts_with(r#"{"kind":"encode""#), "{line}");
-    assert!(
-        failure.ends_with("1-0 2-0") && response.ends_with(" 7 +1"),
-        "{line}"
-    );
+    let (response, failure) = line.split_once(" 7 -").expect("one has failed");
+    assert!(response.ends_with(" me 2-0 1-0 7 +1"), "{line}");
+    assert!(failure.starts_with(r#"{"kind":"encode""#), "{line}");
     answer(sent);
     replying.await.unwrap().unwrap();
+}
+
+/// Those who wait for it would look for it at their next look alone.
+#[tokio::test(start_paused = true)]
+async fn a_full_server_takes_the_notice_of_what_is_left_for_others() {
+    let mut processor = Processor::start().await;
+    processor.during(EVERY / 4).await;
+    let notices = list([entry("9-0", &["from", "other"])]);
+    let blocked = processor.blocked.take().unwrap();
+    blocked.answer([list([list([text("again"), notices])])]);
+    let take = processor.next("EVAL take_over").await;
+    take.answer([took_of_more([("1-0", 1)], false, true)]);
+    let clean = processor.next("XDEL again").await;
+    assert_eq!(clean.lines()[2], "XADD again * from me");
+    clean.answer([Value::Int(1), Value::Int(1), full()]);
+    let notice = processor.next("EVAL though_full").await;
+    let line = "EVAL though_full 1 again XADD again * from me";
+    assert_eq!(notice.lines(), [line]);
+    notice.answer([text("10-0")]);
+    processor.during(EVERY / 4).await;
+    assert_eq!(ids(&processor.recv()), ["1-0"]);
 }
