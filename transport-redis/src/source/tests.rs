@@ -181,6 +181,13 @@ impl Processor {
     }
 
     /// Answers deliveries with `1`, in a task of its own.
+    /// Its read finds an entry of this id in which another says that it has given something back.
+    fn finds_a_notice(&mut self, id: &str) {
+        let notices = list([entry(id, &["from", "other"])]);
+        let blocked = self.blocked.take().unwrap();
+        blocked.answer([list([list([text("again"), notices])])]);
+    }
+
     fn begin_to_reply(&self, deliveries: Vec<RawDelivery>) -> JoinHandle<Result<()>> {
         let answers = deliveries.into_iter();
         let answers = answers.map(|each| Answer::new(each.ticket, Ok(b"1".into()), Duration::ZERO));

@@ -96,9 +96,7 @@ async fn a_step_that_is_refused_keeps_no_other_from_being_done() {
 async fn a_letter_that_is_refused_does_not_end_the_reading() {
     let mut processor = Processor::start().await;
     processor.during(EVERY / 4).await;
-    let notices = list([entry("9-0", &["from", "other"])]);
-    let blocked = processor.blocked.take().unwrap();
-    blocked.answer([list([list([text("again"), notices])])]);
+    processor.finds_a_notice("9-0");
     let take = processor.next("EVAL take_over").await;
     take.answer([exhausted(["1-0"])]);
     let bury = processor.next("EVAL bury").await;
@@ -177,9 +175,7 @@ async fn what_comes_after_the_clock_was_set_back_was_sent_now() {
 #[tokio::test(start_paused = true)]
 async fn what_comes_back_after_the_clock_was_set_back_was_sent_now() {
     let (mut processor, _waited_for) = set_back("EVAL remove_dead").await;
-    let notices = list([entry("3600000-1", &["from", "other"])]);
-    let blocked = processor.blocked.take().unwrap();
-    blocked.answer([list([list([text("again"), notices])])]);
+    processor.finds_a_notice("3600000-1");
     let take = processor.next("EVAL take_over").await;
     take.answer([took([("3600000-0", 1)], false)]);
     processor.during(Duration::from_millis(1)).await;

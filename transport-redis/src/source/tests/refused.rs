@@ -123,9 +123,7 @@ async fn a_response_that_no_server_takes_fails_its_request_alone() {
 async fn a_full_server_takes_the_notice_of_what_is_left_for_others() {
     let mut processor = Processor::start().await;
     processor.during(EVERY / 4).await;
-    let notices = list([entry("9-0", &["from", "other"])]);
-    let blocked = processor.blocked.take().unwrap();
-    blocked.answer([list([list([text("again"), notices])])]);
+    processor.finds_a_notice("9-0");
     let take = processor.next("EVAL take_over").await;
     take.answer([took_of_more([("1-0", 1)], false, true)]);
     let clean = processor.next("XDEL again").await;
