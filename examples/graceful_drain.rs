@@ -71,7 +71,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("\nthe callers");
     println!("  answered    {answered:4}  requests");
     println!(
-        "  refused     {refused:4}  with `Closed`, as no processor is left; they have not run"
+        "  refused     {refused:4}  with `Closed`, as no processor is left; with so long a drain, none has run"
     );
     Ok(())
 }

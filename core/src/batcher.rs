@@ -176,7 +176,11 @@ impl<Req, Resp, T: Transport<Req, Resp>> Batcher<Req, Resp, T> {
     ///
     /// The items are requests like any other: they share batches with other callers' and are split
     /// over several batches when they are more than `batch_size`. Each counts against the queue's
-    /// limit; those beyond it are refused alone.
+    /// limit; those beyond it are refused alone. Of no requests there are no results, at once.
+    ///
+    /// # Errors
+    ///
+    /// Each item's, as those of [`send`](Self::send).
     ///
     /// # Cancellation
     ///

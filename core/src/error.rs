@@ -52,19 +52,23 @@ struct Repr {
 pub enum ErrorKind {
     /// The request's deadline passed before its response was there.
     ///
-    /// Raise the timeout, or give the work more processors. If `started` is true, a handler was
-    /// already running it and may still finish: mind this before sending again what has effects.
+    /// Raise the timeout, or give the work more processors; a timeout shorter than the policy's
+    /// [`batch_time`](crate::BatchPolicy#structfield.batch_time) is over before the window of a lone request.
+    /// If `started` is true, a handler may have been running it already and may still finish: mind this
+    /// before sending again what has effects.
     Timeout {
         /// How long the request waited before a handler started on it, or, if none did or the
         /// transport does not know when (as over Redis), until its deadline.
         queued: Duration,
-        /// Whether a handler had started on it.
+        /// Whether a handler had started on it, or may have: over Redis a processor had read it, of which
+        /// its caller learns no more.
         started: bool,
     },
     /// The queue holds as many requests as it may, or what room it has is promised to others, who
     /// were refused before; this one was not accepted.
     QueueFull {
-        /// After which time there is probably room, from the measured drain rate.
+        /// After which time there is probably room, from the measured drain rate; 100 ms for everybody
+        /// until one has been measured.
         retry_after: Duration,
     },
     /// The handler returned an error for this request, or for its whole batch; in process the
@@ -99,7 +103,8 @@ pub enum ErrorKind {
     Lost,
     /// The transport could not reach its server.
     Connection,
-    /// No processor is left to answer, or the batcher's transport was closed.
+    /// No processor is left to answer, or the batcher's transport was closed. Of a request that was
+    /// running when the last one went, the text says so: it may have run.
     Closed,
     /// A setting is not valid; the text names it, its value and what is allowed.
     Config,
@@ -213,9 +218,11 @@ impl Error {
     ///
     /// True for [`Timeout`](ErrorKind::Timeout), [`QueueFull`](ErrorKind::QueueFull) (after
     /// [`retry_after`](Self::retry_after)), [`Lost`](ErrorKind::Lost) and
-    /// [`Connection`](ErrorKind::Connection). Delivery is at least once: of these, `QueueFull`
+    /// [`Connection`](ErrorKind::Connection); not for [`Closed`](ErrorKind::Closed), as there is nobody to
+    /// send it to. Delivery is at least once: of these, `QueueFull`
     /// alone says for certain that the request did not run, as does a `Timeout` that had not
-    /// `started`.
+    /// `started`, unless it is the handler that gave it, with
+    /// [`Outcome::failed`](crate::Outcome::failed).
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(
@@ -287,7 +294,10 @@ impl fmt::Display for ErrorKind {
             Self::Timeout {
                 queued,
                 started: true,
-            } => write!(f, "timed out while it ran, after {queued:?} in the queue"),
+            } => write!(
+                f,
+                "timed out when it may have run, after {queued:?} in the queue"
+            ),
             Self::QueueFull { retry_after } => {
                 write!(f, "the queue is full, try again after {retry_after:?}")
             }

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::meta::{BatchId, CallMeta};
 
-/// What a handler made of a batch.
+/// What a handler made of a batch. It cannot be looked into: to test what a [`Handler`] answers, run it on
+/// the in-process transport.
 ///
 /// Built with `From`/`into()` from the same three forms that a closure may return, or with
 /// [`failed`](Self::failed).
@@ -234,7 +235,8 @@ pub enum Later {}
     label = "this handler's return type is not an outcome of a batch",
     note = "return `Vec<{Resp}>`, `Vec<Result<{Resp}, E>>` or `Result<Vec<{Resp}>, E>`, or a future of one of these",
     note = "`E` must convert into `Box<dyn Error + Send + Sync>`, and the future must be `Send`",
-    note = "under `spawn_blocking` the handler returns the outcome itself, not a future"
+    note = "under `spawn_blocking` the handler returns the outcome itself, not a future",
+    note = "if nothing names the response type, as with `!` or `()` above, write `Batcher<Req, Resp>`"
 )]
 pub trait IntoOutcome<Resp, Form>: Send {
     /// Turns the return value into an [`Outcome`].

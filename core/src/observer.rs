@@ -16,7 +16,8 @@ use crate::meta::{BatchInfo, CloseReason};
 /// (`Batcher::observer`, with the feature `metrics`), and a transport with a server the one that it
 /// was given. All of them may be the same.
 ///
-/// Called on the task of whoever tells, so an implementation must be quick and must not block.
+/// Called on the task of whoever tells, so an implementation must be quick and must not block. A panic
+/// in one is logged, and changes nothing for the requests.
 /// Without one, nothing is counted or timed.
 ///
 /// # Examples

@@ -91,7 +91,8 @@ pub struct BatchPolicy {
     pub batch_size: NonZeroUsize,
     /// The longest that a request may be queued, while an instance is free, before its batch runs
     /// although it is not full. Counted from when the request was sent. Zero means no window: what
-    /// is there runs; more than a year counts as a year. Default: 2 s.
+    /// is there runs; more than a year counts as a year. A lone request whose timeout is shorter ends in
+    /// [`Timeout`](crate::ErrorKind::Timeout). Default: 2 s.
     pub batch_time: Duration,
     /// How many batches may run at the same time in this processor. Default: 1.
     pub instances: NonZeroUsize,

@@ -97,15 +97,16 @@ pub struct ProcessorTask(pub(crate) Pin<Box<dyn Future<Output = ()> + Send>>);
 pub struct DrainReport {
     /// Requests whose batch ended during the drain, with a response or with its handler's error.
     pub answered: usize,
-    /// Requests that were read and not started, and given back: for other processors, if there are
-    /// any.
+    /// Requests that were read and not started, expired ones too, and given back: for other
+    /// processors, if there are any.
     pub released: usize,
     /// Requests that were running at the deadline and were given up. In process their callers were
-    /// told, with [`Lost`](ErrorKind::Lost) or [`Closed`](ErrorKind::Closed); over Redis others run
-    /// them again, as a further delivery.
+    /// told, with [`Lost`](ErrorKind::Lost) or [`Closed`](ErrorKind::Closed), unless `ended` is false:
+    /// then they may be answered yet. Over Redis others run them again, as a further delivery.
     pub abandoned: usize,
-    /// Whether the processor had left when the drain returned. False when its handler holds its
-    /// thread, or its transport did not answer in time; it leaves as soon as it can.
+    /// Whether the processor had left when the drain returned. False when a closure of `spawn` holds the
+    /// thread, or its transport did not answer in time; it leaves as soon as it can. A thread of
+    /// `spawn_blocking` on which a call still runs is not waited for.
     pub ended: bool,
 }
 
@@ -318,7 +319,8 @@ impl<Req, Resp> BatchProcessor<Req, Resp> {
         self.control.failure().map_or(Ok(()), Err)
     }
 
-    /// Lets the processor go on without a handle, until its source is closed.
+    /// Lets the processor go on without a handle, until its source is closed: in process, when the last
+    /// batcher has gone; over Redis for as long as its runtime lives. Nobody can drain it then.
     pub fn detach(mut self) {
         self.stop_on_drop = false;
     }

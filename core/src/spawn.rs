@@ -203,7 +203,7 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
     }
 
     /// Starts a processor with one handler that has state. It runs one batch at a time: its policy has
-    /// one instance, whatever `policy.instances` says. After a panic it is used again as it is.
+    /// one instance, whatever `policy.instances` says, and [`policy`](BatchProcessor::policy) says so. After a panic it is used again as it is.
     ///
     /// # Panics
     ///

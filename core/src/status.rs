@@ -16,8 +16,8 @@ use crate::observer::NotRun;
 pub struct ProcessorStatus {
     /// Where it is in its life.
     pub phase: Phase,
-    /// Requests that it has read and not started. It reads one batch ahead; what waits beyond that is
-    /// [`queued`](Self#structfield.queued).
+    /// Requests that it has read and not started; one that expires counts until its batch would start. It
+    /// reads one batch ahead; what waits beyond that is [`queued`](Self#structfield.queued).
     pub waiting: usize,
     /// Requests in the transport's queue that no processor has read, where the transport
     /// [knows](crate::Consumer::queued) without asking anybody: the in-process one does. Over Redis

@@ -1,5 +1,5 @@
-//! Metrics through the facade `metrics`, for whichever recorder is installed. With the feature
-//! `metrics`.
+//! Metrics through the facade `metrics`, version 0.24, for whichever recorder of that version is installed;
+//! one of another version is told nothing. With the feature `metrics`.
 //!
 //! [`Metrics`] is an [`Observer`]: give it to a processor's policy, to a batcher, and to a transport
 //! with a server, and they all count under one name. What is not given one counts nothing and takes

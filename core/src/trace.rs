@@ -20,7 +20,8 @@
 //!
 //! # From process to process
 //!
-//! With the feature `opentelemetry`, and a layer of `tracing-opentelemetry` among the subscriber's,
+//! With the feature `opentelemetry`, and a layer of `tracing-opentelemetry` 0.34 (of another version
+//! nothing is found) among the subscriber's,
 //! the context of the `send` span travels with its requests as a [`TraceContext`]; a transport
 //! between processes carries it in a field `traceparent`. The batch's span then has a link to it. A
 //! batch has many callers and its trace is its own: the links lead from it to each of theirs. What a

@@ -235,6 +235,10 @@ pub(crate) async fn a_dead_letter_is_sent_again_or_removed(peers: Peers) {
     assert!(!dead.remove(&letters[0].id).await.expect("an answer"));
     let error = dead.replay("x").await.expect_err("no id");
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    let bare: String = peers.ask(&command("XADD {request}:dead * reason other"));
+    let error = dead.replay(&bare).await.expect_err("it has no body");
+    assert!(error.to_string().contains("`remove` it"), "{error}");
+    assert!(dead.remove(&bare).await.expect("an answer"));
     peers.drain(processor).await;
 }
 

@@ -12,8 +12,9 @@
 //!
 //! A full queue refuses ([`OnFull::Reject`]) with
 //! [`QueueFull`](dynamic_batcher::ErrorKind::QueueFull), and tells each refused caller a time after
-//! which to try again, from the measured rate at which requests leave. Who keeps to it finds room
-//! nine times in ten and better, even while others push: those times form a line, and newcomers do
+//! which to try again, from the measured rate at which requests leave: 100 ms for each until there is one,
+//! so that who is refused at the very beginning may be so once more. From then on who keeps to it finds
+//! room nine times in ten and better, even while others push: those times form a line, and newcomers do
 //! not overtake it: while the next of those times is still to come, they are refused from half of
 //! [`max_queue`](MemoryConfig#structfield.max_queue) on. With [`OnFull::Wait`] nobody is refused, and
 //! the queue has no limit.

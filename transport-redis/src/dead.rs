@@ -71,7 +71,10 @@ pub struct DeadLetter {
 /// let dead = transport.dead_letters();
 /// for letter in dead.list(None, PAGE).await? {
 ///     println!("{}: {}", letter.id, letter.reason);
-///     dead.replay(&letter.id).await?;
+///     match letter.body {
+///         Some(_) => drop(dead.replay(&letter.id).await?),
+///         None => drop(dead.remove(&letter.id).await?),
+///     }
 /// }
 /// # Ok(())
 /// # }
@@ -120,7 +123,14 @@ impl DeadLetters {
     pub async fn replay(&self, letter: &str) -> Result<Option<String>> {
         let keys = self.0.keys();
         let replay = commands::replay(&keys.dead(), keys.request(), id(letter)?);
-        let added = self.one(replay).await?.optional_text()?;
+        let added = match send_one(self.0.client(), replay).await? {
+            Value::Refused(refusal) if refusal.code == "NOBODY" => {
+                let text =
+                    format!("the dead letter {letter} has no body to send again: `remove` it");
+                return Err(Error::new(ErrorKind::Config, text));
+            }
+            reply => reply.accepted()?.optional_text()?,
+        };
         Ok(added.map(|id| String::from_utf8_lossy(&id).into_owned()))
     }
 

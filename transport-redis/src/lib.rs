@@ -26,10 +26,11 @@
 //! | `opentelemetry` | the traces of callers go on in the processors, see [`trace`](dynamic_batcher::trace) | no |
 //!
 //! Both clients can be compiled in; which one is used is a value. With `fred` a database is 0 to 255,
-//! a unix socket is on Unix alone, and there is no counterpart of [`RedisTransport::with_redis_found`];
-//! nothing else differs.
+//! a unix socket is on Unix alone, there is no counterpart of [`RedisTransport::with_redis_found`], and a
+//! password that the server does not ask for is ignored, with `redis` refused; nothing else differs.
 //!
-//! TLS is a feature of the client crate: name that crate beside this one, with the feature of the
+//! TLS is a feature of the client crate: name that crate beside this one, in the version that this one uses
+//! (`redis` 1, `fred` 10), with the feature of the
 //! kind of TLS that you use (`tokio-rustls-comp` and others of `redis`, `enable-rustls` and others of
 //! `fred`), and a URL `rediss://…` works. Certificates of your own, and whatever else a client crate's
 //! options offer, come with a client of yours: [`RedisTransport::with_redis`] takes its options, and

@@ -79,11 +79,14 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let advice = match self.code.as_str() {
             "NOAUTH" => ": set the password, REDIS__PASSWORD",
-            "WRONGPASS" => ": correct the user or the password, REDIS__PASSWORD",
+            "WRONGPASS" => {
+                ": correct the user or the password, REDIS__PASSWORD, or leave it out where there is none"
+            }
             "NOPERM" => ": allow the user of this connection that command and key",
             "WRONGTYPE" => ": another program uses this key, choose another name",
             "READONLY" => ": it is a replica, connect to the primary",
             "MISCONF" => ": it cannot save its data, see its log",
+            _ if self.message.contains("DB index") => ": it has fewer databases, see REDIS__DB",
             _ if self.is_out_of_memory() => ": its maxmemory is reached",
             _ => "",
         };

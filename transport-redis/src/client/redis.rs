@@ -237,6 +237,10 @@ fn not_opened(error: redis::RedisError) -> Error {
         redis::ErrorKind::Server(_) | redis::ErrorKind::Extension => {
             refused(error.code().unwrap_or("ERR"), &error)
         }
+        redis::ErrorKind::InvalidClientConfig if error.to_string().contains("tls feature") => {
+            let needs = "TLS needs a feature of the crate `redis`, as `tokio-rustls-comp` is";
+            Error::with_source(ErrorKind::Config, error).within(needs)
+        }
         redis::ErrorKind::InvalidClientConfig | redis::ErrorKind::RESP3NotSupported => {
             Error::with_source(ErrorKind::Config, error)
         }

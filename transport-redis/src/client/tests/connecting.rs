@@ -130,7 +130,8 @@ pub(super) async fn a_user_of_the_servers_list_logs_in<C: Connect>() {
 pub(super) async fn tls_without_the_client_crates_feature_is_refused<C: Connect>() {
     let server = RedisServer::start(None);
     let error = refused::<C>(&config(&server).tls(true), ErrorKind::Config).await;
-    assert!(error.to_string().contains("TLS"), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("TLS") && text.contains("feature"), "{text}");
 }
 
 /// The address is asked for anew, and a replica that was the primary is left.
