@@ -81,6 +81,10 @@ impl Admission {
     /// After which time to try again, if it may not: because `max_queue` are in, or half as many
     /// while those who were refused before have been promised places that are not due yet.
     pub fn admit(&mut self, outstanding: usize, now: Instant) -> Result<(), Duration> {
+        if outstanding == 0 {
+            // However the last of them ended: since then there was nothing to drain.
+            self.rate.last = None;
+        }
         if outstanding >= self.max_queue {
             return Err(self.refuse(now));
         }
@@ -274,5 +278,17 @@ mod tests {
             .admit(100, now + Duration::from_secs(3600))
             .unwrap_err();
         assert!(told < Duration::from_secs(1), "{told:?}");
+    }
+
+    /// Those that were in were not drained: their processor has gone.
+    #[test]
+    fn nor_does_it_where_the_queue_emptied_otherwise() {
+        let mut admission = Admission::new(2);
+        let now = Instant::now();
+        admission.drained(1, 1, || now);
+        let later = now + Duration::from_secs(3600);
+        assert_eq!(admission.admit(0, later), Ok(()));
+        admission.drained(1, 1, || later);
+        assert_eq!(admission.admit(2, later), Err(FIRST_GUESS));
     }
 }

@@ -54,6 +54,8 @@ pub(crate) struct Books<'a, T> {
     batches: u64,
     /// When the observer was last told what waits and runs.
     load_told: Option<Instant>,
+    /// And whether there was anything.
+    has_told_of_load: bool,
     /// Empty lists, with the memory of the batch that ended last.
     tickets: Vec<T>,
     metas: Vec<CallMeta>,
@@ -70,13 +72,27 @@ impl<'a, T> Books<'a, T> {
             processor: (drawn >> 32) as u32,
             batches: 0,
             load_told: None,
+            has_told_of_load: false,
             tickets: Vec::new(),
             metas: Vec::new(),
         }
     }
 
     pub(crate) fn set_observer(&mut self, observer: Option<Arc<dyn Observer>>) {
+        let is_told = self.observer.as_ref().zip(observer.as_ref());
+        if is_told.is_none_or(|(old, new)| !Arc::ptr_eq(old, new)) {
+            // Who is told no more would keep for ever what it was told last.
+            if mem::take(&mut self.has_told_of_load) {
+                self.tell(|observer| observer.load(&Load::default()));
+            }
+            self.load_told = None;
+        }
         self.observer = observer;
+    }
+
+    /// Whether the observer thinks that something waits or runs.
+    pub(crate) fn has_told_of_load(&self) -> bool {
+        self.has_told_of_load
     }
 
     pub(crate) fn observer(&self) -> Option<&Arc<dyn Observer>> {
@@ -254,6 +270,7 @@ impl<'a, T> Books<'a, T> {
             oldest: oldest.map_or(Duration::ZERO, |sent| now.saturating_duration_since(sent)),
             batches: self.counts.running_batches.get(),
         };
+        self.has_told_of_load = load.waiting + load.batches > 0;
         observer.tell(|observer| observer.load(&load));
     }
 

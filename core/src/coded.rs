@@ -10,7 +10,7 @@ use futures_util::future::Either;
 use tokio::time::Instant;
 
 use crate::codec::{Decode, Encode};
-use crate::error::{Error, ErrorKind, Result, panic_text};
+use crate::error::{Error, ErrorKind, Result, said};
 use crate::meta::{BatchInfo, CallMeta, Reply};
 use crate::transport::{Answer, Consumer, Delivery, Source, Transport};
 
@@ -218,12 +218,8 @@ fn decode<T, C: Decode<T>>(half: &str, codec: &C, bytes: &[u8]) -> Result<T> {
 
 /// What the user's own code for one value does must not end the processor or its neighbours.
 fn guarded<T>(kind: ErrorKind, run: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-        Err(Error::new(
-            kind,
-            format!("panicked: {}", panic_text(&*panic)),
-        ))
-    })
+    catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|panic| Err(Error::new(kind, format!("panicked: {}", said(panic)))))
 }
 
 fn missing_reply() -> Error {

@@ -3,6 +3,8 @@
 use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -154,7 +156,10 @@ impl Error {
     #[must_use]
     pub fn with_source(kind: ErrorKind, source: impl Into<BoxError>) -> Self {
         let source = source.into();
-        Self::from_parts(kind, source.to_string(), Some(source.into()))
+        // The user's code, which is to cost this request alone.
+        let text = catch_unwind(AssertUnwindSafe(|| source.to_string()));
+        let text = text.unwrap_or_else(|panic| format!("its text panicked: {}", said(panic)));
+        Self::from_parts(kind, text, Some(source.into()))
     }
 
     /// Makes the error of a request, or of a batch, that its handler could not serve.
@@ -244,7 +249,16 @@ impl Error {
     }
 }
 
-/// What a caught panic said.
+/// What a caught panic said, which is let go: its value may panic once more as it is dropped.
+pub(crate) fn said(panic: Box<dyn Any + Send>) -> String {
+    let text = panic_text(&*panic).to_owned();
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        mem::forget(again);
+    }
+    text
+}
+
+/// The text of a panic that goes on.
 pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
     if let Some(text) = panic.downcast_ref::<&str>() {
         text

@@ -10,7 +10,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tracing::{Instrument as _, Span};
 
-use crate::error::{Error, ErrorKind, Result, panic_text};
+use crate::error::{Error, ErrorKind, Result, said};
 use crate::handler::{BatchContext, Handler, IntoOutcome, Now, Outcome};
 
 /// One place where one batch at a time can run.
@@ -81,7 +81,7 @@ impl<H> Renewable<H> {
             Ok(outcome) => outcome,
             Err(panic) => {
                 self.has_panicked();
-                Outcome::failed(panicked(&*panic))
+                Outcome::failed(panicked(panic))
             }
         }
     }
@@ -358,7 +358,7 @@ fn close_unless<T>(usable: bool, jobs: &mut mpsc::Receiver<T>) {
 }
 
 pub(crate) fn catch<T>(run: impl FnOnce() -> T) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| panicked(&*panic))
+    catch_unwind(AssertUnwindSafe(run)).map_err(panicked)
 }
 
 /// Drops a handler that has panicked, and may panic again over what it left.
@@ -368,8 +368,8 @@ fn let_go<H>(handler: Option<H>) {
     }
 }
 
-fn panicked(panic: &(dyn Any + Send)) -> Error {
-    Error::new(ErrorKind::Panic, panic_text(panic))
+fn panicked(panic: Box<dyn Any + Send>) -> Error {
+    Error::new(ErrorKind::Panic, said(panic))
 }
 
 fn out_of_service(instance: usize, error: &Error) {

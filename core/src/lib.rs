@@ -85,7 +85,8 @@
 //! (100 s unless it says otherwise) or at most 100 ms later. The deadline is enforced by the
 //! transport, not by the processor, so it holds while the request is queued, while an async or a
 //! blocking handler is busy with it, and when nobody ever processes; not while closures that never
-//! await hold all threads of the caller's runtime. [`ErrorKind::Timeout`] says whether a handler had
+//! await hold a thread of the caller's runtime, which may be the one that keeps the time
+//! (`spawn_blocking` holds none). [`ErrorKind::Timeout`] says whether a handler had
 //! started.
 //!
 //! **Its own outcome.** A panic, a wrong number of outputs, a batch that fails or runs too long is

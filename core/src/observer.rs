@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, said};
 use crate::handler::BatchContext;
 use crate::meta::{BatchInfo, CloseReason};
 
@@ -137,8 +137,8 @@ impl dyn Observer {
     /// Has an observer told, for authors of transports: one that panics loses what it was told
     /// (a `tracing` error says so), and nobody else loses anything.
     pub fn tell(&self, tell: impl FnOnce(&Self)) {
-        if catch_unwind(AssertUnwindSafe(|| tell(self))).is_err() {
-            tracing::error!("an observer panicked");
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| tell(self))) {
+            tracing::error!("an observer panicked: {}", said(panic));
         }
     }
 }

@@ -3,12 +3,14 @@
 //! One future does it all, so that the state has one writer: the next batch is read while one
 //! runs, and replies are sent while the next one runs.
 
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::future::join;
+use tokio::task::yield_now;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
 use tracing::{Instrument as _, Span};
 
@@ -100,6 +102,7 @@ where
     let most_replies = instances.len() + 1;
     let mut started = false;
     let mut idle = Vec::with_capacity(instances.len());
+    let mut recovering = Vec::new();
     for instance in instances {
         running.insert(attend(instance, run_policy, None));
     }
@@ -117,6 +120,9 @@ where
     poll_fn(|cx| {
         // Before anything is looked at: what is ordered meanwhile wakes the processor again.
         control.listen(cx);
+        for instance in recovering.drain(..) {
+            running.insert(attend(instance, run_policy, None));
+        }
         loop {
             if let Poll::Ready(attended) = running.poll_next(cx) {
                 let Attended {
@@ -126,6 +132,7 @@ where
                 } = attended;
                 if let Some((batch, span)) = batch {
                     let ended = batch.context.started() + batch.took;
+                    turns.ran(batch.took, ended);
                     let (info, answers) = books.close(batch);
                     held.tell_load(&mut books, ended);
                     turns.answering(answers.len());
@@ -133,7 +140,9 @@ where
                     replies.insert(reply(consumer, Some(info), answers, timed, span));
                 }
                 if recovers {
-                    running.insert(attend(instance, run_policy, None));
+                    // Whom this batch is answered has a turn before: to recover may hold the task.
+                    recovering.push(instance);
+                    let _wakes_after_the_others = pin!(yield_now()).poll(cx);
                 } else if instance.is_usable() {
                     idle.push(instance);
                     if !started {
@@ -247,7 +256,7 @@ where
                     let nothing_runs = books.nothing_runs();
                     let nothing_left = held.former.is_empty() && replies.is_empty();
                     // An instance that was cut short is among those that run until it is back.
-                    if idle.is_empty() && running.is_empty() {
+                    if idle.is_empty() && running.is_empty() && recovering.is_empty() {
                         tracing::error!("no instance is left to run a batch, the processor ends");
                         control.fail(Error::new(
                             ErrorKind::Panic,
@@ -269,7 +278,9 @@ where
                     return Poll::Pending;
                 }
                 if let Some(ticks) = &mut load_ticks
-                    && !(held.former.is_empty() && books.nothing_runs())
+                    && !(held.former.is_empty()
+                        && books.nothing_runs()
+                        && !books.has_told_of_load())
                     && ticks.poll_tick(cx).is_ready()
                 {
                     held.tell_load(&mut books, Instant::now());

@@ -13,6 +13,10 @@ use crate::meta::CloseReason;
 /// makes the runtime wake and halt its workers, which costs more than a cheap batch.
 const TURN_EVERY: Duration = Duration::from_micros(200);
 
+/// For so long after a batch that took as long as that callers have their turn after each: the next one
+/// may hold the thread again, with those whom it keeps from running.
+const SLOW_FOR: Duration = Duration::from_secs(1);
+
 /// How long turns may bring more to a batch that could start.
 const TURNS_TAKE: Duration = Duration::from_micros(200);
 
@@ -23,6 +27,8 @@ pub(crate) struct Turns {
     holds_task: bool,
     is_owed: bool,
     answered_several: bool,
+    /// When a batch last took long.
+    slow: Option<Instant>,
     /// When callers last had a turn.
     last: Instant,
     /// The turns before the batch to come.
@@ -43,6 +49,7 @@ impl Turns {
             holds_task,
             is_owed: false,
             answered_several: false,
+            slow: None,
             last: now,
             before: None,
         }
@@ -51,6 +58,13 @@ impl Turns {
     /// So many are being answered together.
     pub(crate) fn answering(&mut self, count: usize) {
         self.answered_several = count > 1;
+    }
+
+    /// A batch has ended, and took so long.
+    pub(crate) fn ran(&mut self, took: Duration, ended: Instant) {
+        if self.holds_task && took >= TURN_EVERY {
+            self.slow = Some(ended);
+        }
     }
 
     /// Answers have been sent.
@@ -73,8 +87,11 @@ impl Turns {
     /// answered meanwhile, a batch waits for one turn that is owed: it could start.
     pub(crate) fn is_due(&mut self, reason: CloseReason, waiting: usize, now: Instant) -> bool {
         let passed = |since| now.saturating_duration_since(since);
+        let is_slow = self.slow.is_some_and(|ended| passed(ended) < SLOW_FOR);
         let is_due = match (&self.before, reason) {
-            (None, CloseReason::Full) => self.is_owed && passed(self.last) >= TURN_EVERY,
+            (None, CloseReason::Full) => {
+                self.is_owed && (is_slow || passed(self.last) >= TURN_EVERY)
+            }
             (None, _) => self.is_owed,
             // Other threads may still be at it, and what runs elsewhere is worth another look; but
             // not where the runtime is so busy that a turn is long.
@@ -135,6 +152,24 @@ mod tests {
         assert!(!turns.is_due(CloseReason::Full, 64, start + TURN_EVERY * 3 / 2));
         // The turn that was left out is made up for when a batch is not full.
         assert!(turns.is_due(CloseReason::Idle, 1, start + TURN_EVERY * 3 / 2));
+    }
+
+    #[test]
+    fn after_a_batch_that_took_long_they_are_not() {
+        let (mut turns, start) = after(64, true);
+        turns.ran(TURN_EVERY, start);
+        assert!(turns.is_due(CloseReason::Full, 64, start));
+        turns.starting();
+        turns.ran(Duration::ZERO, start);
+        turns.answered();
+        assert!(turns.is_due(CloseReason::Full, 64, start));
+        turns.starting();
+        turns.answered();
+        let later = start + SLOW_FOR;
+        assert!(turns.is_due(CloseReason::Full, 64, later - TURN_EVERY / 2));
+        turns.starting();
+        turns.answered();
+        assert!(!turns.is_due(CloseReason::Full, 64, later));
     }
 
     #[test]

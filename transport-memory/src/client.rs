@@ -34,7 +34,7 @@ use crate::slot::Slot;
 /// One timer ends every request at its deadline, whatever its processor is doing: to a
 /// millisecond or two while fewer than a thousand requests wait, later by 50 ms at most. It is a
 /// task on the runtime of the callers (one on each, if there are several), so a call has to be made
-/// within a tokio runtime that keeps time; it is refused with
+/// within a tokio runtime that keeps time, and that somebody drives; it is refused with
 /// [`Config`](dynamic_batcher::ErrorKind::Config) elsewhere. (A runtime without time is found by a panic
 /// of tokio's, which is caught: the program's panic hook sees it, and one built with `panic = "abort"`
 /// ends.)

@@ -9,6 +9,7 @@ mod leaving;
 mod metrics;
 #[cfg(feature = "metrics")]
 mod names;
+mod panics;
 mod reconfigure;
 mod starts;
 mod status;

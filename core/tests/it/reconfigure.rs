@@ -2,8 +2,8 @@
 
 use std::future::pending;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dynamic_batcher::{
@@ -112,4 +112,33 @@ async fn an_observer_is_told_of_the_load_all_the_same() {
         "{loads:?}",
         loads = loads.0
     );
+}
+
+/// What it was told last: how many waited, how many batches ran.
+#[derive(Clone, Default)]
+struct Last(Arc<Mutex<Option<(usize, usize)>>>);
+
+impl Observer for Last {
+    fn load(&self, load: &Load) {
+        *self.0.lock().expect("nobody panics") = Some((load.waiting, load.batches));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_that_is_replaced_is_told_that_it_sees_nothing_any_more() {
+    let last = Last::default();
+    let told = || *last.0.lock().expect("nobody panics");
+    let (transport, policy) = (MemoryTransport::default(), BatchPolicy::default());
+    let policy = policy.when_idle(WhenIdle::Run);
+    let batcher = dynamic_batcher::Batcher::<u8, u8>::new(transport.clone());
+    let observed = policy.clone().observer(last.clone());
+    let processor = BatchProcessor::spawn(transport, observed, |_: Vec<u8>| async {
+        pending::<Vec<u8>>().await
+    });
+    let _sending = tokio::spawn(async move { batcher.send(1).await });
+    sleep(OFTEN).await;
+    assert_eq!(told(), Some((0, 1)));
+    processor.reconfigure(policy).expect("it runs");
+    sleep(OFTEN).await;
+    assert_eq!(told(), Some((0, 0)));
 }
