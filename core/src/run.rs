@@ -102,10 +102,8 @@ where
     let most_replies = instances.len() + 1;
     let mut started = false;
     let mut idle = Vec::with_capacity(instances.len());
-    let mut recovering = Vec::new();
-    for instance in instances {
-        running.insert(attend(instance, run_policy, None));
-    }
+    // At first all of them are to be made.
+    let mut recovering = instances;
 
     let mut buffer = Vec::new();
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);

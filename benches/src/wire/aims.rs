@@ -74,6 +74,14 @@ const MIXED_SHARE: Aim = Aim {
     ..MIXED
 };
 
+const SERVER_TIME: Aim = Aim {
+    what: "the server's processor time",
+    figure: |round| round.server_cpu,
+    bound: Bound::AtMost(1.2),
+    stretch: Bound::AtMost(1.05),
+    ..RATE
+};
+
 const MULTIPLE: Aim = Aim {
     over: Over::Subject(PythonToPython),
     bound: Bound::None,
@@ -145,20 +153,12 @@ const AIMS: &[Aim] = &[
         stretch: Bound::None,
         ..RATE
     },
+    SERVER_TIME,
     Aim {
-        what: "the server's processor time",
-        figure: |round| round.server_cpu,
-        bound: Bound::AtMost(1.2),
-        stretch: Bound::AtMost(1.05),
-        ..RATE
-    },
-    Aim {
-        what: "the server's processor time",
-        figure: |round| round.server_cpu,
         over: Over::Subject(FloorCut),
         bound: Bound::None,
         stretch: Bound::None,
-        ..RATE
+        ..SERVER_TIME
     },
     LONE,
     Aim {
