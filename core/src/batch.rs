@@ -11,9 +11,8 @@ use tokio::time::Instant;
 use tracing::Span;
 
 use crate::error::{Error, Result};
-use crate::former::Item;
+use crate::former::Gone;
 use crate::handler::{BatchContext, Outputs};
-use crate::held::Gone;
 use crate::isolate::Ran;
 use crate::meta::{BatchId, BatchInfo, CallMeta, CloseReason};
 use crate::observer::{BatchReport, BatchStart, Load, NotRun, Observer};
@@ -33,9 +32,6 @@ pub(crate) struct OpenBatch<Req, T> {
     pub(crate) reason: CloseReason,
     pub(crate) span: Span,
 }
-
-/// A batch that starts, unless all that it was made of had ended; and what had.
-pub(crate) type Started<Req, T> = (Option<OpenBatch<Req, T>>, Vec<Gone<Req, T>>);
 
 /// A batch that has run.
 pub(crate) struct RunBatch<Resp, T> {
@@ -103,37 +99,30 @@ impl<'a, T> Books<'a, T> {
         self.counts.running.get() == 0
     }
 
-    /// Makes a batch of `items`, which is to run now, without those that `is_abandoned` says have
-    /// ended.
+    /// Makes a batch of what was read and decoded, which is to run now.
     pub(crate) fn open<Req>(
         &mut self,
         reason: CloseReason,
-        items: impl Iterator<Item = Item<(Req, T)>>,
-        is_abandoned: impl Fn(&T) -> bool,
+        deliveries: impl Iterator<Item = Delivery<Req, T>>,
         now: Instant,
-    ) -> Started<Req, T> {
-        let size = items.size_hint().0;
+    ) -> OpenBatch<Req, T> {
+        let size = deliveries.size_hint().0;
         let mut requests = Vec::with_capacity(size);
         let mut tickets = mem::take(&mut self.tickets);
         let mut metas = mem::take(&mut self.metas);
         tickets.reserve(size);
         metas.reserve(size);
-        let mut gone = Vec::new();
-        for item in items {
-            if is_abandoned(&item.value.1) {
-                gone.push((item, NotRun::Abandoned));
-                continue;
-            }
-            let Item {
-                meta,
-                value: (request, ticket),
-            } = item;
+        for Delivery {
+            payload,
+            ticket,
+            meta,
+        } in deliveries
+        {
+            // What could not be decoded was answered when it was read.
+            let Ok(request) = payload else { continue };
             requests.push(request);
             tickets.push(ticket);
             metas.push(meta);
-        }
-        if requests.is_empty() {
-            return (None, gone);
         }
         self.batches += 1;
         let counts = self.counts;
@@ -141,14 +130,13 @@ impl<'a, T> Books<'a, T> {
         counts.running_batches.add(1);
         let id = BatchId::new(self.processor, self.batches);
         let span = trace::batch(id, reason, &metas);
-        let batch = OpenBatch {
+        OpenBatch {
             requests,
             tickets,
             context: BatchContext::new(id, now, metas),
             reason,
             span,
-        };
-        (Some(batch), gone)
+        }
     }
 
     /// Makes the answers of a batch that has run: to each request its own.
@@ -203,18 +191,20 @@ impl<'a, T> Books<'a, T> {
     /// Makes the answers of requests that must not run. Mostly nobody will read them: the callers
     /// are gone, or were told by their transport.
     pub(crate) fn give_up<Req, Resp>(&self, gone: Vec<Gone<Req, T>>) -> Vec<Answer<Resp, T>> {
-        let gone = gone.into_iter().map(|(item, reason)| {
-            self.not_run(reason, 1);
-            let queued = item.meta.enqueued.elapsed();
-            let error = Error::timeout(queued, false, "it had not been started");
-            Answer::new(item.value.1, Err(error), queued)
+        let gone = gone.into_iter().map(|(delivery, reason)| {
+            self.not_run(reason);
+            let queued = delivery.meta.enqueued.elapsed();
+            let undecodable = delivery.payload.err();
+            let error = undecodable
+                .unwrap_or_else(|| Error::timeout(queued, false, "it had not been started"));
+            Answer::new(delivery.ticket, Err(error), queued)
         });
         gone.collect()
     }
 
-    pub(crate) fn not_run(&self, reason: NotRun, count: usize) {
-        self.counts.note_not_run(reason, count);
-        self.tell(|observer| (0..count).for_each(|_| observer.not_run(reason)));
+    fn not_run(&self, reason: NotRun) {
+        self.counts.note_not_run(reason);
+        self.tell(|observer| observer.not_run(reason));
     }
 
     /// Tells of what was read and had been delivered before.
@@ -314,7 +304,10 @@ fn answers<'a, Resp, T>(
     outcomes: impl Iterator<Item = Result<Resp>>,
 ) -> impl Iterator<Item = Answer<Resp, T>> {
     each.zip(outcomes).map(move |((ticket, meta), outcome)| {
-        let queued = started.saturating_duration_since(meta.enqueued);
+        let queued = match meta.wants_info {
+            true => started.saturating_duration_since(meta.enqueued),
+            false => Duration::ZERO,
+        };
         Answer::new(ticket, outcome, queued)
     })
 }

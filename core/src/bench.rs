@@ -1,12 +1,13 @@
 //! The former for the benchmarks of this repository: no part of the interface.
 
-use crate::former::{Former, Item, Step};
+use crate::former::{Former, Step};
 use crate::meta::CallMeta;
 use crate::policy::BatchPolicy;
+use crate::transport::Delivery;
 
 /// A former by itself.
 #[derive(Debug)]
-pub struct Forming(Former<u64>);
+pub struct Forming(Former<u64, ()>);
 
 impl Forming {
     /// With this policy.
@@ -20,7 +21,7 @@ impl Forming {
     pub fn batch(&mut self, requests: u64, meta: CallMeta) -> usize {
         let Self(former) = self;
         for value in 0..requests {
-            former.push(Item { meta, value });
+            former.append(&mut vec![Delivery::new(Ok(value), (), meta)]);
             let Step::Run(reason) = former.step(true) else {
                 continue;
             };

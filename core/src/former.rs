@@ -4,21 +4,15 @@
 //! free; out come decisions, some of them for a later time. The run loop does the rest. Whatever decides
 //! about batches later (weights, keys, priorities) belongs here.
 
-use std::collections::VecDeque;
+use std::mem;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::meta::{CallMeta, CloseReason, later};
+use crate::meta::{CloseReason, later};
 use crate::observer::NotRun;
 use crate::policy::{BatchPolicy, WhenIdle};
-
-/// A request that waits, with whatever the run loop keeps of it.
-#[derive(Debug)]
-pub(crate) struct Item<T> {
-    pub(crate) meta: CallMeta,
-    pub(crate) value: T,
-}
+use crate::transport::Delivery;
 
 /// What to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,31 +26,34 @@ pub(crate) enum Step {
     Wait,
 }
 
+/// A request that must not run, and why.
+pub(crate) type Gone<Req, T> = (Delivery<Req, T>, NotRun);
+
 /// The requests that wait in this processor: one open batch, and those that must run alone.
 #[derive(Debug)]
-pub(crate) struct Former<T> {
+pub(crate) struct Former<Req, T> {
     batch_size: usize,
     batch_time: Duration,
     when_idle: WhenIdle,
     /// In order of arrival.
-    open: VecDeque<Item<T>>,
+    open: Vec<Delivery<Req, T>>,
     /// When the longest queued of `open` was sent. Not always its first: requests that were given
     /// back or delivered again come late.
     oldest: Option<Instant>,
     /// On their last permitted delivery.
-    alone: VecDeque<Item<T>>,
+    alone: Vec<Delivery<Req, T>>,
     closing: bool,
 }
 
-impl<T> Former<T> {
+impl<Req, T> Former<Req, T> {
     pub(crate) fn new(policy: &BatchPolicy) -> Self {
         Self {
             batch_size: policy.batch_size.get(),
             batch_time: policy.batch_time,
             when_idle: policy.when_idle,
-            open: VecDeque::new(),
+            open: Vec::new(),
             oldest: None,
-            alone: VecDeque::new(),
+            alone: Vec::new(),
             closing: false,
         }
     }
@@ -83,20 +80,23 @@ impl<T> Former<T> {
 
     /// When the longest queued request was sent.
     pub(crate) fn oldest(&self) -> Option<Instant> {
-        let alone = self.alone.iter().map(|item| item.meta.enqueued);
-        self.oldest.into_iter().chain(alone).min()
+        self.oldest.into_iter().chain(oldest(&self.alone)).min()
     }
 
-    pub(crate) fn push(&mut self, item: Item<T>) {
-        if item.meta.last_attempt {
-            self.alone.push_back(item);
-            return;
+    /// Takes in what was read, and leaves the list empty.
+    pub(crate) fn append(&mut self, read: &mut Vec<Delivery<Req, T>>) {
+        if read.iter().any(|delivery| delivery.meta.last_attempt) {
+            let alone = read.extract_if(.., |delivery| delivery.meta.last_attempt);
+            self.alone.extend(alone);
         }
-        let sent = item.meta.enqueued;
-        self.oldest = Some(self.oldest.map_or(sent, |oldest| oldest.min(sent)));
-        self.open.push_back(item);
+        self.oldest = self.oldest.into_iter().chain(oldest(&*read)).min();
+        // The common case is that nothing is open yet: then nothing moves.
+        if self.open.is_empty() {
+            mem::swap(&mut self.open, read);
+        } else {
+            self.open.append(read);
+        }
     }
-
     /// Nothing more will come: what is there no longer waits for company.
     pub(crate) fn close(&mut self) {
         self.closing = true;
@@ -132,12 +132,12 @@ impl<T> Former<T> {
         &mut self,
         now: Instant,
         mut is_abandoned: impl FnMut(&T) -> bool,
-    ) -> Vec<(Item<T>, NotRun)> {
-        let mut why = |item: &Item<T>| {
+    ) -> Vec<Gone<Req, T>> {
+        let mut why = |delivery: &Delivery<Req, T>| {
             // Asked first: what has expired is abandoned too, once its caller was told.
-            if item.meta.deadline <= now {
+            if delivery.meta.deadline <= now {
                 Some(NotRun::Expired)
-            } else if is_abandoned(&item.value) {
+            } else if is_abandoned(&delivery.ticket) {
                 Some(NotRun::Abandoned)
             } else {
                 None
@@ -146,18 +146,18 @@ impl<T> Former<T> {
         let mut gone = Vec::new();
         for waiting in [&mut self.open, &mut self.alone] {
             // The common case is that all stay: then nothing moves.
-            if !waiting.iter().any(|item| why(item).is_some()) {
+            if !waiting.iter().any(|delivery| why(delivery).is_some()) {
                 continue;
             }
-            for item in std::mem::take(waiting) {
-                match why(&item) {
-                    Some(reason) => gone.push((item, reason)),
-                    None => waiting.push_back(item),
+            for delivery in mem::take(waiting) {
+                match why(&delivery) {
+                    Some(reason) => gone.push((delivery, reason)),
+                    None => waiting.push(delivery),
                 }
             }
         }
         if !gone.is_empty() {
-            self.find_oldest();
+            self.oldest = oldest(&self.open);
         }
         gone
     }
@@ -166,7 +166,7 @@ impl<T> Former<T> {
     pub(crate) fn next_batch(
         &self,
         reason: CloseReason,
-    ) -> impl ExactSizeIterator<Item = &Item<T>> {
+    ) -> impl ExactSizeIterator<Item = &Delivery<Req, T>> {
         let (waiting, size) = match reason {
             CloseReason::LastAttempt => (&self.alone, 1),
             _ => (&self.open, self.batch_size),
@@ -175,13 +175,12 @@ impl<T> Former<T> {
     }
 
     /// Takes the batch that [`step`](Self::step) said to run.
-    pub(crate) fn take(&mut self, reason: CloseReason) -> impl Iterator<Item = Item<T>> {
+    pub(crate) fn take(&mut self, reason: CloseReason) -> impl Iterator<Item = Delivery<Req, T>> {
         let size = self.next_batch(reason).len();
         if reason == CloseReason::LastAttempt {
             return self.alone.drain(..size);
         }
-        let left = self.open.iter().skip(size);
-        self.oldest = left.map(|item| item.meta.enqueued).min();
+        self.oldest = oldest(self.open.iter().skip(size));
         self.open.drain(..size)
     }
 
@@ -190,16 +189,22 @@ impl<T> Former<T> {
     }
 
     /// Takes everything, to give it back.
-    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Item<T>> {
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Delivery<Req, T>> {
         self.oldest = None;
-        std::mem::take(&mut self.alone)
+        mem::take(&mut self.alone)
             .into_iter()
-            .chain(std::mem::take(&mut self.open))
+            .chain(mem::take(&mut self.open))
     }
+}
 
-    fn find_oldest(&mut self) {
-        self.oldest = self.open.iter().map(|item| item.meta.enqueued).min();
-    }
+/// When the longest queued of these was sent.
+fn oldest<'a, Req: 'a, T: 'a>(
+    deliveries: impl IntoIterator<Item = &'a Delivery<Req, T>>,
+) -> Option<Instant> {
+    let sent = deliveries
+        .into_iter()
+        .map(|delivery| delivery.meta.enqueued);
+    sent.min()
 }
 
 #[cfg(test)]

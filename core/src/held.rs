@@ -6,23 +6,23 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
-use crate::batch::{Books, Started};
-use crate::former::{Former, Item};
+use crate::batch::{Books, OpenBatch};
+use crate::former::{Former, Gone};
 use crate::meta::CloseReason;
 use crate::observer::NotRun;
 use crate::policy::BatchPolicy;
 use crate::status::Counts;
-use crate::transport::{Answer, Consumer, Delivery};
+use crate::transport::{Consumer, Delivery};
 
-/// A request that must not run, and why.
-pub(crate) type Gone<Req, T> = (Item<(Req, T)>, NotRun);
+/// A batch that starts, or what of it had ended.
+pub(crate) type Started<Req, T> = Result<OpenBatch<Req, T>, Vec<Gone<Req, T>>>;
 
 /// The former with the requests that wait in it. They are given back even when the processor's
 /// future is dropped where it stands.
 pub(crate) struct Held<'a, Req, Resp, C: Consumer<Req, Resp>> {
     consumer: &'a C,
     counts: &'a Counts,
-    pub(crate) former: Former<(Req, C::Ticket)>,
+    pub(crate) former: Former<Req, C::Ticket>,
     /// Since when anything waits, where somebody wants to know.
     opened: Option<Instant>,
     is_observed: bool,
@@ -53,29 +53,17 @@ impl<'a, Req, Resp, C: Consumer<Req, Resp>> Held<'a, Req, Resp, C> {
         self.counts.note_waiting(former.len(), former.oldest());
     }
 
-    /// Takes in what was read; returns the answers for what could not be decoded.
+    /// Takes in what was read, and leaves the list empty; returns what could not be decoded.
     pub(crate) fn receive(
         &mut self,
-        found: impl Iterator<Item = Delivery<Req, C::Ticket>>,
-    ) -> Vec<Answer<Resp, C::Ticket>> {
+        found: &mut Vec<Delivery<Req, C::Ticket>>,
+    ) -> Vec<Gone<Req, C::Ticket>> {
         let mut undecodable = Vec::new();
-        for Delivery {
-            payload,
-            ticket,
-            meta,
-        } in found
-        {
-            match payload {
-                Ok(request) => self.former.push(Item {
-                    meta,
-                    value: (request, ticket),
-                }),
-                Err(error) => {
-                    let queued = meta.enqueued.elapsed();
-                    undecodable.push(Answer::new(ticket, Err(error), queued));
-                }
-            }
+        if found.iter().any(|delivery| delivery.payload.is_err()) {
+            let failed = found.extract_if(.., |delivery| delivery.payload.is_err());
+            undecodable.extend(failed.map(|delivery| (delivery, NotRun::Undecodable)));
         }
+        self.former.append(found);
         if self.is_observed && self.opened.is_none() && !self.former.is_empty() {
             self.opened = Some(Instant::now());
         }
@@ -106,7 +94,7 @@ impl<'a, Req, Resp, C: Consumer<Req, Resp>> Held<'a, Req, Resp, C> {
         let consumer = self.consumer;
         let gone = self
             .former
-            .remove_gone(now, |(_, ticket)| consumer.is_abandoned(ticket));
+            .remove_gone(now, |ticket| consumer.is_abandoned(ticket));
         if self.former.is_empty() {
             self.opened = None;
         }
@@ -114,19 +102,23 @@ impl<'a, Req, Resp, C: Consumer<Req, Resp>> Held<'a, Req, Resp, C> {
     }
 
     /// Closes a batch on which a handler starts `now`. The transport is told before anything else,
-    /// so that of no request that runs its caller is told that it had not been started; those that
-    /// ended just before do not run.
+    /// so that of no request that runs its caller is told that it had not been started. Those that
+    /// ended just before are taken out instead: then there is room for others, so ask for a new step.
     pub(crate) fn start_batch(
         &mut self,
         books: &mut Books<'_, C::Ticket>,
         reason: CloseReason,
         now: Instant,
     ) -> Started<Req, C::Ticket> {
-        let consumer = self.consumer;
-        let tickets = self.former.next_batch(reason).map(|item| &item.value.1);
-        consumer.start(tickets, now);
-        let is_abandoned = |ticket: &_| consumer.is_abandoned(ticket);
-        books.open(reason, self.former.take(reason), is_abandoned, now)
+        let tickets = self.former.next_batch(reason);
+        self.consumer
+            .start(tickets.map(|delivery| &delivery.ticket), now);
+        let gone = self.remove_gone(now);
+        if gone.is_empty() {
+            Ok(books.open(reason, self.former.take(reason), now))
+        } else {
+            Err(gone)
+        }
     }
 
     /// Gives back what waits.
@@ -146,10 +138,7 @@ impl<'a, Req, Resp, C: Consumer<Req, Resp>> Held<'a, Req, Resp, C> {
 
     fn take_deliveries(&mut self) -> Vec<Delivery<Req, C::Ticket>> {
         self.counts.note_waiting(0, None);
-        let items = self.former.take_all();
-        items
-            .map(|Item { meta, value }| Delivery::new(Ok(value.0), value.1, meta))
-            .collect()
+        self.former.take_all().collect()
     }
 }
 

@@ -24,8 +24,10 @@ pub struct CallMeta {
     /// Whether no further delivery is permitted: such a request runs in a batch of its own, so
     /// that if it kills its processor it takes no other with it.
     pub last_attempt: bool,
-    /// Whether the caller asks for the batch of its response. If not, a transport need not tell:
-    /// what is shared by all of a batch costs each of them.
+    /// Whether the caller asks for the batch of its response. If not, a transport need not tell, and
+    /// is not told how long the request was [`queued`](crate::Answer::queued): what is shared by all
+    /// of a batch costs each of them. A transport that does not carry it to the processor says that
+    /// all ask ([`with_info`](Self::with_info)).
     pub wants_info: bool,
     /// The span that it was sent from.
     pub(crate) sender: Sender,

@@ -25,7 +25,7 @@ use crate::held::Held;
 use crate::instance::Instance;
 use crate::leave::Leave;
 use crate::meta::{BatchInfo, CloseReason};
-use crate::observer::{NotRun, Observer};
+use crate::observer::Observer;
 use crate::policy::ProcessorPolicy;
 use crate::slots::Slots;
 use crate::trace;
@@ -207,12 +207,12 @@ where
                 let Read { mut found, result } = read;
                 has_read = !found.is_empty();
                 books.read(&found);
-                let undecodable = held.receive(found.drain(..));
+                let undecodable = held.receive(&mut found);
                 held.note_waiting();
                 buffer = found;
                 if !undecodable.is_empty() {
-                    books.not_run(NotRun::Undecodable, undecodable.len());
-                    replies.insert(reply(consumer, None, undecodable, None, Span::none()));
+                    let answers = books.give_up(undecodable);
+                    replies.insert(reply(consumer, None, answers, None, Span::none()));
                 }
                 match result {
                     Ok(more) => {
@@ -298,19 +298,21 @@ where
             if gone.is_empty()
                 && let Some(instance) = idle.pop()
             {
-                turns.starting();
-                let batch;
-                (batch, gone) = held.start_batch(&mut books, reason, now);
-                let gathered = held.gathered(now);
-                if let Some(batch) = batch {
-                    books.started(&batch, held.former.batch_size(), gathered);
-                    held.tell_load(&mut books, now);
-                    // It was asked for what was missing of this batch; and while a handler holds the
-                    // task, no request must be meant for it.
-                    reads.clear();
-                    running.insert(attend(instance, run_policy, Some(batch)));
-                } else {
-                    idle.push(instance);
+                match held.start_batch(&mut books, reason, now) {
+                    Ok(batch) => {
+                        turns.starting();
+                        let gathered = held.gathered(now);
+                        books.started(&batch, held.former.batch_size(), gathered);
+                        held.tell_load(&mut books, now);
+                        // It was asked for what was missing of this batch; and while a handler holds
+                        // the task, no request must be meant for it.
+                        reads.clear();
+                        running.insert(attend(instance, run_policy, Some(batch)));
+                    }
+                    Err(ended) => {
+                        gone = ended;
+                        idle.push(instance);
+                    }
                 }
             }
             if !gone.is_empty() {

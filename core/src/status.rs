@@ -136,13 +136,13 @@ impl Counts {
         self.oldest.store(nanos, Ordering::Relaxed);
     }
 
-    pub(crate) fn note_not_run(&self, reason: NotRun, count: usize) {
+    pub(crate) fn note_not_run(&self, reason: NotRun) {
         let counter = match reason {
             NotRun::Expired => &self.expired,
             NotRun::Abandoned => &self.abandoned,
             NotRun::Undecodable => &self.undecodable,
         };
-        counter.add(count);
+        counter.add(1);
     }
 
     /// Requests whose batch has ended.
@@ -221,9 +221,10 @@ mod tests {
     #[test]
     fn each_reason_not_to_run_has_its_counter() {
         let counts = Counts::new();
-        counts.note_not_run(NotRun::Expired, 1);
-        counts.note_not_run(NotRun::Abandoned, 2);
-        counts.note_not_run(NotRun::Undecodable, 3);
+        let reasons = [NotRun::Expired, NotRun::Abandoned, NotRun::Undecodable];
+        for (times, reason) in (1..).zip(reasons) {
+            (0..times).for_each(|_| counts.note_not_run(reason));
+        }
         let expected = Totals {
             expired: 1,
             abandoned: 2,

@@ -251,7 +251,8 @@ pub struct Answer<Resp, Ticket> {
     pub ticket: Ticket,
     /// Its response, or why there is none.
     pub outcome: Result<Resp>,
-    /// How long the request had waited before its handler started, or before it was given up.
+    /// How long the request had waited before its handler started, or before it was given up. Zero for
+    /// one that was run and whose meta data do not ask for it ([`CallMeta::wants_info`]).
     pub queued: Duration,
 }
 

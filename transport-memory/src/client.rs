@@ -181,23 +181,21 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let call = self.get_mut();
-        match mem::replace(&mut call.stage, Stage::Over) {
-            Stage::New(request) => {
-                let slot = call.shared.enter(request, call.meta, cx.waker())?;
-                // It has the waker already.
-                call.stage = Stage::Waiting(slot);
-                Poll::Pending
+        if let Stage::Waiting(slot) = &call.stage {
+            let outcome = poll_outcome(slot, call.shared, call.meta.deadline, cx);
+            if outcome.is_ready() {
+                call.stage = Stage::Over;
             }
-            Stage::Waiting(slot) => {
-                let outcome = poll_outcome(&slot, call.shared, call.meta.deadline, cx);
-                if outcome.is_pending() {
-                    call.stage = Stage::Waiting(slot);
-                }
-                outcome
-            }
-            // A call is not polled after its outcome.
-            Stage::Over => Poll::Pending,
+            return outcome;
         }
+        // A call is not polled after its outcome.
+        let Stage::New(request) = mem::replace(&mut call.stage, Stage::Over) else {
+            return Poll::Pending;
+        };
+        let slot = call.shared.enter(request, call.meta, cx.waker())?;
+        // It has the waker already.
+        call.stage = Stage::Waiting(slot);
+        Poll::Pending
     }
 }
 

@@ -89,6 +89,7 @@ impl<Req, Resp> Queue<Req, Resp> {
 
     /// Lets a request in, or hands it back and says why not. Returns a consumer that slept because
     /// there was nothing.
+    #[inline]
     pub(crate) fn enter(
         &mut self,
         payload: Req,

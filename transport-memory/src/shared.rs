@@ -154,6 +154,7 @@ impl<Req, Resp> Shared<Req, Resp> {
         drop(abandoned);
     }
 
+    #[inline]
     pub(crate) fn is_abandoned(&self, key: usize) -> bool {
         self.gone_delivered.load(Ordering::Relaxed) > 0 && self.lock().is_abandoned(key)
     }

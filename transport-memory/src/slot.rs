@@ -51,6 +51,7 @@ impl<Resp> Slot<Resp> {
         }
     }
 
+    #[inline]
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<Reply<Resp>>> {
         let mut state = self.lock();
         match &mut *state {
@@ -78,6 +79,7 @@ impl<Resp> Slot<Resp> {
 
     /// Ends the call, if it has not ended before and somebody waits. Hands out what nobody waits for, to
     /// be dropped when all others have been told.
+    #[inline]
     pub(crate) fn complete(
         &self,
         outcome: Result<Resp>,
@@ -107,6 +109,7 @@ impl<Resp> Slot<Resp> {
     }
 
     /// The waker of the call that has ended so, or what nobody waits for.
+    #[inline]
     fn end(&self, done: State<Resp>) -> Result<Waker, State<Resp>> {
         let mut state = self.lock();
         if !matches!(*state, State::Waiting(_)) {

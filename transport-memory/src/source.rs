@@ -49,9 +49,13 @@ impl<Req, Resp> Deref for Attachment<Req, Resp> {
 }
 
 /// A request that a processor has. Dropped without an answer, it ends its call.
-pub struct MemoryTicket<Req, Resp> {
+pub struct MemoryTicket<Req, Resp>(
     /// `None` once it was answered or given back.
-    shared: Option<Arc<Attachment<Req, Resp>>>,
+    Option<Unsettled<Req, Resp>>,
+);
+
+struct Unsettled<Req, Resp> {
+    shared: Arc<Attachment<Req, Resp>>,
     key: usize,
     /// The call, between its removal from the queue and its answer.
     ended: Option<Arc<Slot<Resp>>>,
@@ -59,16 +63,19 @@ pub struct MemoryTicket<Req, Resp> {
 
 impl<Req, Resp> MemoryTicket<Req, Resp> {
     pub(crate) fn new(shared: Arc<Attachment<Req, Resp>>, key: usize) -> Self {
-        Self {
-            shared: Some(shared),
+        Self(Some(Unsettled {
+            shared,
             key,
             ended: None,
-        }
+        }))
     }
 
-    fn settle(mut self) -> usize {
-        self.shared = None;
-        self.key
+    fn key(&self) -> Option<usize> {
+        self.0.as_ref().map(|unsettled| unsettled.key)
+    }
+
+    fn settle(mut self) -> Option<Unsettled<Req, Resp>> {
+        self.0.take()
     }
 }
 
@@ -83,8 +90,9 @@ impl<Req, Resp> MemoryConsumer<Req, Resp> {
             for delivery in deliveries.into_iter().rev() {
                 match delivery.payload {
                     Ok(payload) => {
-                        let key = delivery.ticket.settle();
-                        gone.extend(queue.put_back(payload, key).err());
+                        if let Some(Unsettled { key, .. }) = delivery.ticket.settle() {
+                            gone.extend(queue.put_back(payload, key).err());
+                        }
                     }
                     Err(error) => {
                         let queued = delivery.meta.enqueued.elapsed();
@@ -111,31 +119,21 @@ impl<Req, Resp> MemoryConsumer<Req, Resp> {
         {
             let mut queue = self.0.lock();
             for Answer { ticket, .. } in &mut answers {
-                ticket.ended = queue.end(ticket.key);
+                if let Some(unsettled) = &mut ticket.0 {
+                    unsettled.ended = queue.end(unsettled.key);
+                }
             }
             queue.drained(answers.len());
         }
         // Dropped last: a response may take its time, or panic.
         let mut unread = Vec::new();
         for (position, answer) in (0..).zip(answers) {
-            let Answer {
-                mut ticket,
-                outcome,
-                queued,
-                ..
-            } = answer;
-            let ended = ticket.ended.take();
-            ticket.settle();
-            let Some(slot) = ended else {
+            let Some(slot) = answer.ticket.settle().and_then(|unsettled| unsettled.ended) else {
                 continue;
             };
-            let info = match batch {
-                Some(batch) if slot.meta.wants_info => {
-                    Some(ItemInfo::new(Arc::clone(batch), position, queued))
-                }
-                _ => None,
-            };
-            unread.extend(slot.complete(outcome, info));
+            let batch = batch.filter(|_| slot.meta.wants_info);
+            let info = batch.map(|batch| ItemInfo::new(Arc::clone(batch), position, answer.queued));
+            unread.extend(slot.complete(answer.outcome, info));
         }
     }
 }
@@ -161,12 +159,14 @@ where
     }
 
     fn is_abandoned(&self, ticket: &Self::Ticket) -> bool {
-        self.0.is_abandoned(ticket.key)
+        let key = ticket.key();
+        key.is_some_and(|key| self.0.is_abandoned(key))
     }
 
     fn start<'a>(&self, tickets: impl Iterator<Item = &'a Self::Ticket>, at: Instant) {
         let mut queue = self.0.lock();
-        tickets.for_each(|ticket| queue.start(ticket.key, at));
+        let keys = tickets.filter_map(MemoryTicket::key);
+        keys.for_each(|key| queue.start(key, at));
     }
 
     /// Ready when it returns: nothing is awaited.
@@ -195,15 +195,13 @@ impl<Req, Resp> Drop for MemoryConsumer<Req, Resp> {
     }
 }
 
-impl<Req, Resp> Drop for MemoryTicket<Req, Resp> {
-    fn drop(&mut self) {
-        let Some(shared) = self.shared.take() else {
-            return;
-        };
+impl<Req, Resp> Unsettled<Req, Resp> {
+    #[cold]
+    fn lost(self) {
         let (slot, consumers) = {
-            let mut queue = shared.lock();
+            let mut queue = self.shared.lock();
             // One that has ended has left its key to another.
-            let slot = self.ended.take().or_else(|| queue.end(self.key));
+            let slot = self.ended.or_else(|| queue.end(self.key));
             (slot, queue.consumers())
         };
         let Some(slot) = slot else {
@@ -217,6 +215,15 @@ impl<Req, Resp> Drop for MemoryTicket<Req, Resp> {
         };
         let error = Error::new(kind, "its processor went away before it had answered");
         slot.fail(error);
+    }
+}
+
+impl<Req, Resp> Drop for MemoryTicket<Req, Resp> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(unsettled) = self.0.take() {
+            unsettled.lost();
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use proptest::prelude::*;
 
 use super::*;
+use crate::meta::CallMeta;
 
 const WINDOW: Duration = Duration::from_millis(100);
 
@@ -14,6 +15,9 @@ fn policy(batch_size: usize, when_idle: WhenIdle) -> BatchPolicy {
         .batch_time(WINDOW)
         .when_idle(when_idle)
 }
+
+/// A request, by a number.
+type Request = Delivery<(), u32>;
 
 /// A clock of milliseconds, which starts late enough to subtract from.
 #[derive(Clone, Copy)]
@@ -28,19 +32,17 @@ impl Clock {
         self.0 + Duration::from_millis(millis)
     }
 
-    fn item(self, value: u32, sent: u64) -> Item<u32> {
-        Item {
-            meta: CallMeta::sent_at(self.at(sent), Duration::from_secs(10)),
-            value,
-        }
+    fn sent(self, number: u32, at: u64) -> Request {
+        let meta = CallMeta::sent_at(self.at(at), Duration::from_secs(10));
+        Delivery::new(Ok(()), number, meta)
     }
 }
 
-fn values<'a>(items: impl Iterator<Item = Item<u32>> + 'a) -> Vec<u32> {
-    items.map(|item| item.value).collect()
+fn numbers(requests: impl Iterator<Item = Request>) -> Vec<u32> {
+    requests.map(|request| request.ticket).collect()
 }
 
-/// What it is about, when idle, when the items were sent, an instance is free, expected.
+/// What it is about, when idle, when requests were sent, an instance is free, expected.
 type Case = (&'static str, WhenIdle, &'static [u64], bool, Step);
 
 #[test]
@@ -65,7 +67,7 @@ fn each_rule_decides_as_it_says() {
         let mut former = Former::new(&policy(3, when_idle));
         (0..)
             .zip(sent)
-            .for_each(|(value, sent)| former.push(clock.item(value, *sent)));
+            .for_each(|(value, sent)| former.append(&mut vec![clock.sent(value, *sent)]));
         assert_eq!(former.step(free), expected, "{about}");
     }
 }
@@ -74,10 +76,10 @@ fn each_rule_decides_as_it_says() {
 fn closing_runs_what_is_there() {
     let clock = Clock::new();
     let mut former = Former::new(&policy(3, WhenIdle::Wait));
-    former.push(clock.item(1, 0));
+    former.append(&mut vec![clock.sent(1, 0)]);
     former.close();
     assert_eq!(former.step(true), Step::Run(CloseReason::Drain));
-    assert_eq!(values(former.take(CloseReason::Drain)), [1]);
+    assert_eq!(numbers(former.take(CloseReason::Drain)), [1]);
     assert_eq!(former.step(true), Step::Wait);
 }
 
@@ -85,7 +87,7 @@ fn closing_runs_what_is_there() {
 fn a_window_of_zero_waits_for_nobody() {
     let clock = Clock::new();
     let mut former = Former::new(&policy(3, WhenIdle::Wait).batch_time(Duration::ZERO));
-    former.push(clock.item(1, 0));
+    former.append(&mut vec![clock.sent(1, 0)]);
     assert_eq!(former.step(true), Step::RunAt(clock.at(0)));
 }
 
@@ -93,16 +95,14 @@ fn a_window_of_zero_waits_for_nobody() {
 fn a_last_attempt_runs_alone_at_once_and_the_others_wait_on() {
     let clock = Clock::new();
     let mut former = Former::new(&policy(3, WhenIdle::Wait));
-    former.push(clock.item(1, 0));
-    let last = clock.item(2, 0);
-    former.push(Item {
-        meta: last.meta.attempt(3, true),
-        ..last
-    });
-    former.push(clock.item(3, 0));
+    former.append(&mut vec![clock.sent(1, 0)]);
+    let mut last = clock.sent(2, 0);
+    last.meta = last.meta.attempt(3, true);
+    former.append(&mut vec![last]);
+    former.append(&mut vec![clock.sent(3, 0)]);
     assert_eq!(former.room(), 0);
     assert_eq!(former.step(true), Step::Run(CloseReason::LastAttempt));
-    assert_eq!(values(former.take(CloseReason::LastAttempt)), [2]);
+    assert_eq!(numbers(former.take(CloseReason::LastAttempt)), [2]);
     assert_eq!(former.step(true), Step::RunAt(clock.at(100)));
 }
 
@@ -110,9 +110,9 @@ fn a_last_attempt_runs_alone_at_once_and_the_others_wait_on() {
 fn what_is_gone_leaves_room_and_takes_its_window_with_it() {
     let clock = Clock::new();
     let mut former = Former::new(&policy(3, WhenIdle::Wait));
-    former.push(clock.item(1, 0));
-    former.push(clock.item(2, 60));
-    former.push(clock.item(3, 60));
+    former.append(&mut vec![clock.sent(1, 0)]);
+    former.append(&mut vec![clock.sent(2, 60)]);
+    former.append(&mut vec![clock.sent(3, 60)]);
     assert_eq!(former.step(true), Step::Run(CloseReason::Full));
     let gone = former.remove_gone(clock.at(100), |value| *value == 1);
     assert_eq!(gone.len(), 1);
@@ -125,9 +125,9 @@ fn what_is_gone_leaves_room_and_takes_its_window_with_it() {
 fn what_has_expired_is_removed() {
     let clock = Clock::new();
     let mut former = Former::new(&policy(3, WhenIdle::Wait));
-    let mut item = clock.item(1, 0);
-    item.meta.deadline = clock.at(50);
-    former.push(item);
+    let mut request = clock.sent(1, 0);
+    request.meta.deadline = clock.at(50);
+    former.append(&mut vec![request]);
     assert!(former.remove_gone(clock.at(49), |_| false).is_empty());
     // Its caller may have been told already, and so have gone.
     let gone = former.remove_gone(clock.at(50), |_| true);
@@ -196,7 +196,7 @@ proptest! {
                     }
                     let life = Duration::from_millis(life);
                     let meta = CallMeta::sent_at(clock.at(now - age), life).attempt(1, last);
-                    former.push(Item { meta, value: metas.len() as u32 });
+                    former.append(&mut vec![Delivery::new(Ok(()), metas.len() as u32, meta)]);
                     metas.push(meta);
                     abandoned.push(false);
                 }
@@ -221,14 +221,14 @@ proptest! {
                 };
                 let gone = former.remove_gone(clock.at(now), |value| abandoned[*value as usize]);
                 if !gone.is_empty() {
-                    for (item, why) in gone {
-                        let expired = metas[item.value as usize].deadline <= clock.at(now);
+                    for (request, why) in gone {
+                        let expired = metas[request.ticket as usize].deadline <= clock.at(now);
                         let justified = match why {
-                            NotRun::Abandoned => abandoned[item.value as usize],
+                            NotRun::Abandoned => abandoned[request.ticket as usize],
                             _ => expired,
                         };
-                        prop_assert!(justified, "a living item was removed");
-                        ended.push(item.value);
+                        prop_assert!(justified, "a living request was removed");
+                        ended.push(request.ticket);
                     }
                     continue;
                 }
@@ -239,19 +239,19 @@ proptest! {
                 if reason == CloseReason::Full {
                     prop_assert_eq!(batch.len(), batch_size);
                 }
-                for item in batch.iter() {
-                    prop_assert!(item.meta.deadline > clock.at(now), "an expired item ran");
-                    prop_assert!(!abandoned[item.value as usize], "an abandoned item ran");
-                    if item.meta.last_attempt {
+                for request in batch.iter() {
+                    prop_assert!(request.meta.deadline > clock.at(now), "an expired request ran");
+                    prop_assert!(!abandoned[request.ticket as usize], "an abandoned request ran");
+                    if request.meta.last_attempt {
                         prop_assert_eq!(batch.len(), 1, "a last attempt had company");
                     } else {
-                        order.push(item.value);
+                        order.push(request.ticket);
                     }
-                    ended.push(item.value);
+                    ended.push(request.ticket);
                 }
             };
             // Nobody waits beyond the window while an instance is free.
-            let oldest = former.open.iter().map(|item| item.meta.enqueued).min();
+            let oldest = former.open.iter().map(|request| request.meta.enqueued).min();
             match next {
                 Step::RunAt(due) => {
                     prop_assert!(due > clock.at(now));
@@ -263,7 +263,7 @@ proptest! {
 
         // Order is kept, nothing is lost, nothing doubled.
         prop_assert!(order.is_sorted());
-        ended.extend(values(former.take_all()));
+        ended.extend(numbers(former.take_all()));
         ended.sort_unstable();
         prop_assert_eq!(ended, (0..metas.len() as u32).collect::<Vec<_>>());
     }

@@ -106,8 +106,10 @@ impl Inbox {
             };
             // An id may be ahead of the clock: its window begins here, not when the clock is there.
             let sent = place.clock.instant(id.millis).min(now);
+            // What a caller wants to know is not in its request, so all are told.
             let mut meta = CallMeta::sent_at(sent, timeout.unwrap_or(PYTHON_PATIENCE))
-                .attempt(deliveries, place.is_last(deliveries));
+                .attempt(deliveries, place.is_last(deliveries))
+                .with_info();
             if let Some(trace) = trace {
                 meta = meta.with_trace_context(trace);
             }
