@@ -37,22 +37,24 @@ impl<Req: Send + 'static, Resp: Send + 'static> Shared<Req, Resp> {
         meta: CallMeta,
         call: &Waker,
     ) -> Result<Arc<Slot<Resp>>> {
-        let runtime = timer::current_runtime()?;
         // Before the lock is taken: others need not wait for the allocator.
         let slot = Arc::new(Slot::new(meta, call.clone()));
-        let (entered, arm) = {
-            let mut queue = self.lock();
-            let entered = queue.enter(req, &slot);
-            let arm = entered
-                .is_ok()
-                .then(|| queue.timers.arm(runtime.id(), meta.deadline));
-            (entered, arm)
-        };
+        let mut queue = self.lock();
+        let mut unset = None;
+        if !queue.timers.is_set_here(meta.deadline) {
+            drop(queue);
+            unset = Some(timer::current_runtime()?);
+            queue = self.lock();
+        }
+        let entered = queue.enter(req, &slot);
+        let unset = unset.filter(|_| entered.is_ok());
+        let arm = unset.map(|on| (queue.timers.arm(on.id(), meta.deadline), on));
+        drop(queue);
         if let Some(sleeper) = entered.map_err(|(_, error)| error)? {
             sleeper.wake();
         }
-        if let Some(arm) = arm
-            && let Err(error) = self.armed(&runtime, arm)
+        if let Some((arm, on)) = arm
+            && let Err(error) = self.armed(&on, arm)
         {
             self.abandon([&slot].into_iter());
             return Err(error);
@@ -103,6 +105,9 @@ impl<Req: Send + 'static, Resp: Send + 'static> Shared<Req, Resp> {
     /// Has a timer on this runtime, where a call waits: another may have taken its timer with it,
     /// or the call may have come from another.
     pub(crate) fn ensure_timer(self: &Arc<Self>, deadline: Instant) -> Result<()> {
+        if self.lock().timers.is_set_here(deadline) {
+            return Ok(());
+        }
         let runtime = timer::current_runtime()?;
         let arm = self.lock().timers.arm(runtime.id(), deadline);
         self.armed(&runtime, arm)

@@ -6,19 +6,27 @@
 //! answered. Each runtime that waits on the transport has one, mostly a single one: a timer on a
 //! runtime that nobody drives would keep the others' callers waiting.
 
+use std::cell::Cell;
 use std::panic::catch_unwind;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::runtime::{Handle, Id};
+use tokio::runtime::{Handle, Id, RuntimeFlavor};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use dynamic_batcher::{Error, ErrorKind, Result};
 
 use crate::shared::Shared;
+
+thread_local! {
+    /// The runtime that this thread was last seen on, if it has threads of its own: as long as its timer is
+    /// there it is driven, whatever this thread does. To ask tokio which runtime is the current one costs
+    /// two writes to what all its threads read.
+    static WITH_THREADS: Cell<Option<Id>> = const { Cell::new(None) };
+}
 
 /// The timers of a transport, kept under the queue's lock.
 #[derive(Default)]
@@ -44,6 +52,15 @@ pub(crate) enum Arm {
 }
 
 impl Timers {
+    /// Whether a timer looks by `deadline` that is driven for calls on this thread. If not, it is to be
+    /// found out what runtime that is on.
+    pub(crate) fn is_set_here(&self, deadline: Instant) -> bool {
+        WITH_THREADS.get().is_some_and(|runtime| {
+            let mut timers = self.0.iter();
+            timers.any(|timer| timer.runtime == runtime && timer.armed <= deadline)
+        })
+    }
+
     /// Has the timer on `runtime` look by `deadline`.
     pub(crate) fn arm(&mut self, runtime: Id, deadline: Instant) -> Arm {
         let Some(timer) = self.0.iter_mut().find(|timer| timer.runtime == runtime) else {
@@ -116,7 +133,13 @@ fn pace(requests: usize) -> Duration {
 ///
 /// `Config` when there is none, and so nothing that could end a call at its deadline.
 pub(crate) fn current_runtime() -> Result<Handle> {
-    Handle::try_current().map_err(|error| Error::with_source(ErrorKind::Config, error))
+    let current = Handle::try_current();
+    let with_threads = current
+        .as_ref()
+        .ok()
+        .filter(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
+    WITH_THREADS.set(with_threads.map(Handle::id));
+    current.map_err(|error| Error::with_source(ErrorKind::Config, error))
 }
 
 /// Starts a timer's task.

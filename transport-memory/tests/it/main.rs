@@ -115,6 +115,31 @@ fn deadlines_hold_beside_a_runtime_that_nobody_drives() {
 }
 
 #[test]
+fn deadlines_hold_on_a_thread_that_comes_from_a_runtime_with_threads() {
+    let short = SendOptions::default().timeout(Duration::from_millis(50));
+    for goes in [false, true] {
+        let batcher = Batcher::new(MemoryTransport::<u8, u8>::default());
+        let first = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        // Its timer is set, and this thread is known to have been on it.
+        first.block_on(async {
+            let mut send = std::pin::pin!(batcher.send_with(1, short));
+            assert!(poll_once(send.as_mut()).is_pending());
+        });
+        let second = Builder::new_current_thread().enable_all().build().unwrap();
+        let waiting = second.spawn(async move { batcher.send_with(2, short).await });
+        second.block_on(tokio::task::yield_now());
+        let first = (!goes).then_some(first);
+        let error = second.block_on(within(waiting)).unwrap().unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Timeout { .. }), "{error}");
+        drop(first);
+    }
+}
+
+#[test]
 fn a_runtime_without_time_is_refused() {
     let runtime = Builder::new_current_thread().build().unwrap();
     let batcher = Batcher::new(MemoryTransport::<u8, u8>::default());
