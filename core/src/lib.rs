@@ -84,10 +84,10 @@
 //! **One outcome, in time.** Every send ends in one response or one [`Error`], by its timeout
 //! (100 s unless it says otherwise) or at most 100 ms later. The deadline is enforced by the
 //! transport, not by the processor, so it holds while the request is queued, while an async or a
-//! blocking handler is busy with it, and when nobody ever processes; not while closures that never
-//! await hold a thread of the caller's runtime, which may be the one that keeps the time
-//! (`spawn_blocking` holds none). [`ErrorKind::Timeout`] says whether a handler had
-//! started.
+//! blocking handler is busy with it, and when nobody ever processes. It is late where a closure that
+//! never awaits holds a thread of the caller's runtime, which may be the one that keeps the time: on a
+//! runtime with threads of its own only until it is [known](BatchProcessor::spawn) to take long, and
+//! never with `spawn_blocking`. [`ErrorKind::Timeout`] says whether a handler had started.
 //!
 //! **Its own outcome.** A panic, a wrong number of outputs, a batch that fails or runs too long is
 //! an error for the callers of that batch alone; an item's own error is that item's alone. The
@@ -172,6 +172,7 @@ mod batcher;
 pub mod bench;
 #[cfg_attr(not(feature = "metrics"), path = "calls/untold.rs")]
 mod calls;
+mod closure;
 mod codec;
 mod coded;
 mod control;

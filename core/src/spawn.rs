@@ -1,20 +1,18 @@
 //! The ways to start a processor.
 
-use std::marker::PhantomData;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 use crate::attached::Attached;
+use crate::closure::Closure;
 use crate::control::{Control, EndGuard};
 use crate::error::{Error, ErrorKind, panic_text};
-use crate::handler::{BatchContext, Handler, IntoOutcome, Now, Outcome};
+use crate::handler::{Handler, IntoOutcome, Now};
 use crate::instance::{Inline, Instance, Make, Remote};
 use crate::policy::ProcessorPolicy;
 use crate::processor::{BatchProcessor, ProcessorTask};
@@ -22,15 +20,16 @@ use crate::run;
 use crate::status::QueueLength;
 use crate::transport::{Consumer as _, Source};
 
-/// A plain closure that holds its thread longer than this is told of `spawn_blocking`.
-const SLOW_CLOSURE: Duration = Duration::from_millis(100);
-
 impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
     /// Starts a processor with a closure as its handler: see [Handlers](Self#handlers).
     ///
     /// With `policy.instances` of 1 and no `run_timeout` the closure runs on the processor's own
-    /// task, else on a task for each instance. A `tracing` warning is given once when a call took
-    /// over 100 ms.
+    /// task, else on a task for each instance. So one that computes or blocks holds a thread of the
+    /// runtime, and what else is to run there, deadlines among it, waits for it: start such a one with
+    /// [`spawn_blocking`](Self::spawn_blocking). A `tracing` warning says so once when a call took over
+    /// 100 ms. On a runtime with threads of its own it is helped out: for a minute after a call that
+    /// took 10 ms the other tasks of its thread go on elsewhere while the closure runs
+    /// ([`block_in_place`](tokio::task::block_in_place)), at the cost of some microseconds a batch.
     ///
     /// # Panics
     ///
@@ -43,13 +42,16 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
         R: IntoOutcome<Resp, M> + 'static,
         M: 'static,
     {
-        let (processor, task) = Self::pair(source, policy, handler);
+        let has_threads = Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
+        let closure = Closure::new(handler, has_threads);
+        let (processor, task) = Self::pair_closure(source, policy, closure);
         tokio::spawn(task);
         processor
     }
 
     /// Makes a processor as [`spawn`](Self::spawn) does, without starting it: to run its task
-    /// where one wants, or to test it step by step.
+    /// where one wants, or to test it step by step. A closure that takes long is not helped out, as it is
+    /// not known where it will run.
     ///
     /// # Examples
     ///
@@ -80,9 +82,21 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
         R: IntoOutcome<Resp, M> + 'static,
         M: 'static,
     {
-        let closure = Arc::new(Closure::new(handler));
-        let make = move |_| Shared(Arc::clone(&closure));
-        Self::pair_each(source, policy, make)
+        Self::pair_closure(source, policy, Closure::new(handler, false))
+    }
+
+    fn pair_closure<S, F, R, M>(
+        source: S,
+        policy: impl Into<ProcessorPolicy<Req>>,
+        closure: Closure<F, M>,
+    ) -> (Self, ProcessorTask)
+    where
+        S: Source<Req, Resp>,
+        F: Fn(Vec<Req>) -> R + Send + Sync + 'static,
+        R: IntoOutcome<Resp, M> + 'static,
+        M: 'static,
+    {
+        Self::pair_each(source, policy, move |_| closure.clone())
     }
 
     /// Starts a processor that runs a closure on threads of its own, `policy.instances` of them:
@@ -323,46 +337,5 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
         };
         let processor = Self::new(control);
         (processor, ProcessorTask(Box::pin(task)))
-    }
-}
-
-/// A closure as a handler.
-struct Closure<F, M> {
-    function: F,
-    warned: AtomicBool,
-    form: PhantomData<fn() -> M>,
-}
-
-/// A closure that all instances share.
-struct Shared<F, M>(Arc<Closure<F, M>>);
-
-impl<F, M> Closure<F, M> {
-    fn new(function: F) -> Self {
-        Self {
-            function,
-            warned: AtomicBool::new(false),
-            form: PhantomData,
-        }
-    }
-}
-
-impl<Req, Resp, F, R, M> Handler<Req, Resp> for Shared<F, M>
-where
-    Req: Send,
-    F: Fn(Vec<Req>) -> R + Send + Sync + 'static,
-    R: IntoOutcome<Resp, M>,
-    M: 'static,
-{
-    async fn run(&mut self, batch: Vec<Req>, _: &BatchContext) -> Outcome<Resp> {
-        let called = Instant::now();
-        let returned = (self.0.function)(batch);
-        let held = called.elapsed();
-        if held > SLOW_CLOSURE && !self.0.warned.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                "a batch handler held its thread of the runtime for {held:?}: \
-                 start it with `spawn_blocking`, which gives it a thread of its own"
-            );
-        }
-        returned.into_outcome().await
     }
 }

@@ -4,6 +4,7 @@
 mod drops;
 mod leaving;
 mod starts;
+mod threads;
 mod turns;
 
 use std::num::NonZeroUsize;
