@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::task::block_in_place;
+use tokio::task::{block_in_place, yield_now};
 use tokio::time::Instant;
 
 use crate::handler::{BatchContext, Handler, IntoOutcome, Outcome};
@@ -54,18 +54,20 @@ impl<F, M> Clone for Closure<F, M> {
 }
 
 impl<F> Shared<F> {
-    fn call<Req, R>(&self, batch: Vec<Req>) -> R
+    /// Calls the function; whether the runtime has had to do without this thread meanwhile.
+    fn call<Req, R>(&self, batch: Vec<Req>) -> (R, bool)
     where
         F: Fn(Vec<Req>) -> R,
     {
         let called = Instant::now();
-        let returned = if self.can_step_aside && self.is_slow(called) {
+        let steps_aside = self.can_step_aside && self.is_slow(called);
+        let returned = if steps_aside {
             block_in_place(|| (self.function)(batch))
         } else {
             (self.function)(batch)
         };
         self.note(called, called.elapsed());
-        returned
+        (returned, steps_aside)
     }
 
     fn is_slow(&self, now: Instant) -> bool {
@@ -100,6 +102,12 @@ where
     M: 'static,
 {
     async fn run(&mut self, batch: Vec<Req>, _: &BatchContext) -> Outcome<Resp> {
-        self.0.call(batch).into_outcome().await
+        let (returned, stepped_aside) = self.0.call(batch);
+        if stepped_aside {
+            // This thread is none of the runtime's workers any more: callers that are woken here would run
+            // elsewhere at once, and not all of them before the next batch.
+            yield_now().await;
+        }
+        returned.into_outcome().await
     }
 }

@@ -29,7 +29,7 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
     /// [`spawn_blocking`](Self::spawn_blocking). A `tracing` warning says so once when a call took over
     /// 100 ms. On a runtime with threads of its own it is helped out: for a minute after a call that
     /// took 10 ms the other tasks of its thread go on elsewhere while the closure runs
-    /// ([`block_in_place`](tokio::task::block_in_place)), at the cost of some microseconds a batch.
+    /// ([`block_in_place`](tokio::task::block_in_place)), which costs some hundredths of such a batch.
     ///
     /// # Panics
     ///

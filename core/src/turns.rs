@@ -93,9 +93,9 @@ impl Turns {
                 self.is_owed && (is_slow || passed(self.last) >= TURN_EVERY)
             }
             (None, _) => self.is_owed,
-            // Other threads may still be at it, and what runs elsewhere is worth another look; but
-            // not where the runtime is so busy that a turn is long.
-            (Some(before), CloseReason::Idle) if !self.holds_task => {
+            // Other threads may still be at it, and what runs elsewhere, or long, is worth another look;
+            // but not where the runtime is so busy that a turn is long.
+            (Some(before), CloseReason::Idle) if is_slow || !self.holds_task => {
                 waiting > before.waited && passed(before.since) < TURNS_TAKE
             }
             (Some(_), _) => false,
@@ -190,6 +190,15 @@ mod tests {
         assert!(!turns.is_due(CloseReason::Idle, 5, now));
         turns.starting();
         assert!(!turns.is_due(CloseReason::Idle, 6, now));
+    }
+
+    #[test]
+    fn so_does_what_ran_long() {
+        let (mut turns, now) = after(8, true);
+        turns.ran(TURN_EVERY, now);
+        assert!(turns.is_due(CloseReason::Idle, 1, now));
+        assert!(turns.is_due(CloseReason::Idle, 5, now));
+        assert!(!turns.is_due(CloseReason::Idle, 5, now));
     }
 
     #[test]
