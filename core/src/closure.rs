@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::task::{block_in_place, yield_now};
@@ -16,8 +16,9 @@ const WARN_AFTER: Duration = Duration::from_millis(100);
 /// After a call that took as long as this the next ones are expected to: late by this is in time.
 const SLOW: Duration = Duration::from_millis(10);
 
-/// For so long. A first call may be slow alone.
-const SLOW_FOR: Duration = Duration::from_secs(60);
+/// Until so many have taken less than this: a first call may be slow alone.
+const QUICK_CALLS: u32 = 100;
+const QUICK: Duration = Duration::from_millis(1);
 
 /// A closure that all instances of a processor share.
 pub(crate) struct Closure<F, M>(Arc<Shared<F>>, PhantomData<fn() -> M>);
@@ -27,9 +28,8 @@ struct Shared<F> {
     warned: AtomicBool,
     /// It is called on threads of a runtime that can do without one of them.
     can_step_aside: bool,
-    made: Instant,
-    /// Until when it is expected to be slow, in milliseconds after it was made.
-    slow_until: AtomicU64,
+    /// How many quick calls are to come before it is not expected to be slow any more.
+    slow_for: AtomicU32,
 }
 
 impl<F, M> Closure<F, M> {
@@ -40,8 +40,7 @@ impl<F, M> Closure<F, M> {
             function,
             warned: AtomicBool::new(false),
             can_step_aside: on_worker,
-            made: Instant::now(),
-            slow_until: AtomicU64::new(0),
+            slow_for: AtomicU32::new(0),
         };
         Self(Arc::new(shared), PhantomData)
     }
@@ -59,27 +58,28 @@ impl<F> Shared<F> {
     where
         F: Fn(Vec<Req>) -> R,
     {
-        let called = Instant::now();
-        let steps_aside = self.can_step_aside && self.is_slow(called);
+        // Noted where it panics, too.
+        let _noted = Noted {
+            shared: self,
+            called: Instant::now(),
+        };
+        let steps_aside = self.can_step_aside && self.slow_for.load(Ordering::Relaxed) > 0;
         let returned = if steps_aside {
             block_in_place(|| (self.function)(batch))
         } else {
             (self.function)(batch)
         };
-        self.note(called, called.elapsed());
         (returned, steps_aside)
     }
 
-    fn is_slow(&self, now: Instant) -> bool {
-        self.since_made(now) < self.slow_until.load(Ordering::Relaxed)
-    }
-
-    fn note(&self, called: Instant, held: Duration) {
-        if held < SLOW {
-            return;
+    fn note(&self, held: Duration) {
+        let slow_for = self.slow_for.load(Ordering::Relaxed);
+        if held >= SLOW {
+            self.slow_for.store(QUICK_CALLS, Ordering::Relaxed);
+        } else if held < QUICK && slow_for > 0 {
+            // Instances may do so at the same time: one of their calls counts then.
+            self.slow_for.store(slow_for - 1, Ordering::Relaxed);
         }
-        let until = self.since_made(called + held + SLOW_FOR);
-        self.slow_until.store(until, Ordering::Relaxed);
         if held > WARN_AFTER && !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 "a batch handler held its thread of the runtime for {held:?}: \
@@ -87,10 +87,17 @@ impl<F> Shared<F> {
             );
         }
     }
+}
 
-    fn since_made(&self, at: Instant) -> u64 {
-        let after = at.saturating_duration_since(self.made);
-        u64::try_from(after.as_millis()).unwrap_or(u64::MAX)
+/// Notes at its end how long a call took.
+struct Noted<'a, F> {
+    shared: &'a Shared<F>,
+    called: Instant,
+}
+
+impl<F> Drop for Noted<'_, F> {
+    fn drop(&mut self) {
+        self.shared.note(self.called.elapsed());
     }
 }
 

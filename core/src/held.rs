@@ -14,8 +14,8 @@ use crate::policy::BatchPolicy;
 use crate::status::Counts;
 use crate::transport::{Consumer, Delivery};
 
-/// A batch that starts, or what of it had ended.
-pub(crate) type Started<Req, T> = Result<OpenBatch<Req, T>, Vec<Gone<Req, T>>>;
+/// A batch that starts, unless all that it was made of had ended; and what had.
+pub(crate) type Started<Req, T> = (Option<OpenBatch<Req, T>>, Vec<Gone<Req, T>>);
 
 /// The former with the requests that wait in it. They are given back even when the processor's
 /// future is dropped where it stands.
@@ -102,23 +102,28 @@ impl<'a, Req, Resp, C: Consumer<Req, Resp>> Held<'a, Req, Resp, C> {
     }
 
     /// Closes a batch on which a handler starts `now`. The transport is told before anything else,
-    /// so that of no request that runs its caller is told that it had not been started. Those that
-    /// ended just before are taken out instead: then there is room for others, so ask for a new step.
+    /// so that of no request that runs its caller is told that it had not been started; those that
+    /// ended just before do not run.
     pub(crate) fn start_batch(
         &mut self,
         books: &mut Books<'_, C::Ticket>,
         reason: CloseReason,
         now: Instant,
     ) -> Started<Req, C::Ticket> {
+        let consumer = self.consumer;
         let tickets = self.former.next_batch(reason);
-        self.consumer
-            .start(tickets.map(|delivery| &delivery.ticket), now);
-        let gone = self.remove_gone(now);
-        if gone.is_empty() {
-            Ok(books.open(reason, self.former.take(reason), now))
-        } else {
-            Err(gone)
+        consumer.start(tickets.map(|delivery| &delivery.ticket), now);
+
+        let has_ended = |delivery: &Delivery<_, _>| consumer.is_abandoned(&delivery.ticket);
+        let all_run = !self.former.next_batch(reason).any(has_ended);
+        let batch = self.former.take(reason);
+        if all_run {
+            return (Some(books.open(reason, batch, now)), Vec::new());
         }
+        let (ended, batch): (Vec<_>, Vec<_>) = batch.partition(has_ended);
+        let batch = (!batch.is_empty()).then(|| books.open(reason, batch.into_iter(), now));
+        let why = |delivery| (delivery, NotRun::Abandoned);
+        (batch, ended.into_iter().map(why).collect())
     }
 
     /// Gives back what waits.

@@ -85,9 +85,10 @@
 //! (100 s unless it says otherwise) or at most 100 ms later. The deadline is enforced by the
 //! transport, not by the processor, so it holds while the request is queued, while an async or a
 //! blocking handler is busy with it, and when nobody ever processes. It is late where a closure that
-//! never awaits holds a thread of the caller's runtime, which may be the one that keeps the time: on a
-//! runtime with threads of its own only until it is [known](BatchProcessor::spawn) to take long, and
-//! never with `spawn_blocking`. [`ErrorKind::Timeout`] says whether a handler had started.
+//! never awaits holds a thread of the caller's runtime, which may be the one that keeps the time: one that
+//! returns no future, on a runtime with threads of its own, mostly only until it is
+//! [known](BatchProcessor::spawn) to take long, and never with `spawn_blocking`. [`ErrorKind::Timeout`]
+//! says whether a handler had started.
 //!
 //! **Its own outcome.** A panic, a wrong number of outputs, a batch that fails or runs too long is
 //! an error for the callers of that batch alone; an item's own error is that item's alone. The

@@ -101,9 +101,8 @@ pub struct BatchPolicy {
     /// The longest that a handler may run before its batch is given up with
     /// [`HandlerTimeout`](crate::ErrorKind::HandlerTimeout). The future of an async handler is
     /// dropped then; a blocking one cannot be stopped, its instance takes no batch until it
-    /// returns. What holds a thread of the runtime may keep this from being seen until it returns, a closure
-    /// of [`spawn`](crate::BatchProcessor::spawn) only until it is known to take long. Default: `None`, no
-    /// limit.
+    /// returns. What holds a thread of the runtime may keep this from being seen until it returns. Default:
+    /// `None`, no limit.
     pub run_timeout: Option<Duration>,
     /// Who is told of each batch. Default: `None`.
     pub observer: Option<Arc<dyn Observer>>,

@@ -120,7 +120,7 @@ impl<Req, Resp> BatchProcessor<Req, Resp> {
     }
 
     /// Ends the processor in good order, by `deadline` (counted from now) at the latest; later only while a
-    /// closure of [`spawn`](Self::spawn) holds a thread of the runtime and is not known to take long.
+    /// closure of [`spawn`](Self::spawn) holds a thread of the runtime.
     ///
     /// It takes no more requests. What it has read runs, as far as time allows; what could not be
     /// started is given back, and other processors have it at once; what still runs at the

@@ -298,21 +298,19 @@ where
             if gone.is_empty()
                 && let Some(instance) = idle.pop()
             {
-                match held.start_batch(&mut books, reason, now) {
-                    Ok(batch) => {
-                        turns.starting();
-                        let gathered = held.gathered(now);
-                        books.started(&batch, held.former.batch_size(), gathered);
-                        held.tell_load(&mut books, now);
-                        // It was asked for what was missing of this batch; and while a handler holds
-                        // the task, no request must be meant for it.
-                        reads.clear();
-                        running.insert(attend(instance, run_policy, Some(batch)));
-                    }
-                    Err(ended) => {
-                        gone = ended;
-                        idle.push(instance);
-                    }
+                turns.starting();
+                let batch;
+                (batch, gone) = held.start_batch(&mut books, reason, now);
+                let gathered = held.gathered(now);
+                if let Some(batch) = batch {
+                    books.started(&batch, held.former.batch_size(), gathered);
+                    held.tell_load(&mut books, now);
+                    // It was asked for what was missing of this batch; and while a handler holds the
+                    // task, no request must be meant for it.
+                    reads.clear();
+                    running.insert(attend(instance, run_policy, Some(batch)));
+                } else {
+                    idle.push(instance);
                 }
             }
             if !gone.is_empty() {

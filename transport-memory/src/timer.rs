@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Handle, Id, RuntimeFlavor};
 use tokio::sync::Notify;
+use tokio::task;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use dynamic_batcher::{Error, ErrorKind, Result};
@@ -22,10 +23,10 @@ use dynamic_batcher::{Error, ErrorKind, Result};
 use crate::shared::Shared;
 
 thread_local! {
-    /// The runtime that this thread was last seen on, if it has threads of its own: as long as its timer is
-    /// there it is driven, whatever this thread does. To ask tokio which runtime is the current one costs
-    /// two writes to what all its threads read.
-    static WITH_THREADS: Cell<Option<Id>> = const { Cell::new(None) };
+    /// The runtime of which this thread was seen to be a worker. One that has workers drives its timer
+    /// itself, whatever its tasks wait for. To ask tokio which runtime a call is on costs two writes to what
+    /// all the threads of that runtime read.
+    static WORKS_FOR: Cell<Option<Id>> = const { Cell::new(None) };
 }
 
 /// The timers of a transport, kept under the queue's lock.
@@ -52,13 +53,16 @@ pub(crate) enum Arm {
 }
 
 impl Timers {
-    /// Whether a timer looks by `deadline` that is driven for calls on this thread. If not, it is to be
-    /// found out what runtime that is on.
+    /// Whether the timer of the current task's runtime is known to look by `deadline`. If not, it is to be
+    /// found out which runtime that is.
     pub(crate) fn is_set_here(&self, deadline: Instant) -> bool {
-        WITH_THREADS.get().is_some_and(|runtime| {
-            let mut timers = self.0.iter();
-            timers.any(|timer| timer.runtime == runtime && timer.armed <= deadline)
-        })
+        let Some(runtime) = WORKS_FOR.get() else {
+            return false;
+        };
+        let mut timers = self.0.iter();
+        // A thread that works for one runtime may also block on another.
+        timers.any(|timer| timer.runtime == runtime && timer.armed <= deadline)
+            && task::try_id().is_some()
     }
 
     /// Has the timer on `runtime` look by `deadline`.
@@ -134,11 +138,12 @@ fn pace(requests: usize) -> Duration {
 /// `Config` when there is none, and so nothing that could end a call at its deadline.
 pub(crate) fn current_runtime() -> Result<Handle> {
     let current = Handle::try_current();
-    let with_threads = current
-        .as_ref()
-        .ok()
-        .filter(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
-    WITH_THREADS.set(with_threads.map(Handle::id));
+    if task::try_id().is_some() {
+        let has_workers =
+            |runtime: &&Handle| runtime.runtime_flavor() == RuntimeFlavor::MultiThread;
+        let works_for = current.as_ref().ok().filter(has_workers);
+        WORKS_FOR.set(works_for.map(Handle::id));
+    }
     current.map_err(|error| Error::with_source(ErrorKind::Config, error))
 }
 
