@@ -4,6 +4,8 @@ use std::any::Any;
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread::yield_now;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, FutureExt as _, select};
 use tokio::sync::oneshot::error::TryRecvError;
@@ -12,6 +14,11 @@ use tracing::{Instrument as _, Span};
 
 use crate::error::{Error, ErrorKind, Result, said};
 use crate::handler::{BatchContext, Handler, IntoOutcome, Now, Outcome};
+
+/// How long a thread looks for the next batch before it sleeps: this part of what the last one took, and no
+/// longer than that.
+const LOOK_SHARE: u32 = 16;
+const LONGEST_LOOK: Duration = Duration::from_micros(100);
 
 /// One place where one batch at a time can run.
 pub(crate) trait Instance<Req, Resp>: Send + 'static {
@@ -261,6 +268,7 @@ impl<Req: Send + 'static, Resp: Send + 'static> Worker<Req, Resp> {
         let Self { mut jobs, starting } = self;
         let mut making = Some(starting);
         let mut made = None;
+        let mut took = Duration::ZERO;
         loop {
             if let Some(making) = making.take() {
                 // Before another is made: there may be room for one, in a device or for a lock.
@@ -271,7 +279,7 @@ impl<Req: Send + 'static, Resp: Send + 'static> Worker<Req, Resp> {
                 close_unless(made.is_some(), &mut jobs);
                 drop(making);
             }
-            let (Some(function), Some(mut job)) = (&mut made, jobs.blocking_recv()) else {
+            let (Some(function), Some(mut job)) = (&mut made, next_job(&mut jobs, took)) else {
                 return;
             };
             // It was given up on its way here.
@@ -280,7 +288,9 @@ impl<Req: Send + 'static, Resp: Send + 'static> Worker<Req, Resp> {
             }
             // An outcome that stands as it is needs no waiting for.
             let span = job.span;
+            let started = Instant::now();
             let run = catch(|| span.in_scope(|| function(job.batch).into_outcome().now_or_never()));
+            took = started.elapsed();
             drop(span);
             let stands = run.is_ok();
             let outcome = match run {
@@ -290,6 +300,16 @@ impl<Req: Send + 'static, Resp: Send + 'static> Worker<Req, Resp> {
             making = answer(job.answer, outcome, stands);
         }
     }
+}
+
+/// Waits for the next job, after one that `took` so long. Under load that is there in less time than it takes
+/// to fall asleep and to be woken: so the thread looks for a small part of its last job's time.
+fn next_job<T>(jobs: &mut mpsc::Receiver<T>, took: Duration) -> Option<T> {
+    let until = Instant::now() + (took / LOOK_SHARE).min(LONGEST_LOOK);
+    while jobs.is_empty() && !jobs.is_closed() && Instant::now() < until {
+        yield_now();
+    }
+    jobs.blocking_recv()
 }
 
 /// Says what became of a job. Where the handler does not stand any more, this comes before another is

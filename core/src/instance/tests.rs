@@ -132,3 +132,15 @@ async fn whoever_gives_up_waiting_for_a_handler_can_wait_again() {
     remote.recover().await;
     assert!(remote.is_usable());
 }
+
+#[test]
+fn a_thread_takes_the_next_job_whether_it_looks_or_sleeps() {
+    const LONG: Duration = Duration::from_secs(3600);
+    let (sender, mut jobs) = tokio::sync::mpsc::channel(1);
+    sender.try_send(1).unwrap();
+    assert_eq!(next_job(&mut jobs, LONG), Some(1));
+    let sending = std::thread::spawn(move || sender.blocking_send(2));
+    assert_eq!(next_job(&mut jobs, Duration::ZERO), Some(2));
+    sending.join().unwrap().unwrap();
+    assert_eq!(next_job(&mut jobs, LONG), None);
+}
