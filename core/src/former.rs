@@ -97,6 +97,7 @@ impl<Req, T> Former<Req, T> {
             self.open.append(read);
         }
     }
+
     /// Nothing more will come: what is there no longer waits for company.
     pub(crate) fn close(&mut self) {
         self.closing = true;
