@@ -26,20 +26,19 @@ pub(crate) struct Closure<F, M>(Arc<Shared<F>>, PhantomData<fn() -> M>);
 struct Shared<F> {
     function: F,
     warned: AtomicBool,
-    /// It is called on threads of a runtime that can do without one of them.
-    can_step_aside: bool,
+    /// It is called by tasks of a runtime with threads of its own, which can do without one of them, and
+    /// from nowhere else.
+    on_worker: bool,
     /// How many quick calls are to come before it is not expected to be slow any more.
     slow_for: AtomicU32,
 }
 
 impl<F, M> Closure<F, M> {
-    /// `on_worker` says that it will be called by tasks of a runtime with threads of its own, and from
-    /// nowhere else.
     pub(crate) fn new(function: F, on_worker: bool) -> Self {
         let shared = Shared {
             function,
             warned: AtomicBool::new(false),
-            can_step_aside: on_worker,
+            on_worker,
             slow_for: AtomicU32::new(0),
         };
         Self(Arc::new(shared), PhantomData)
@@ -63,7 +62,7 @@ impl<F> Shared<F> {
             shared: self,
             called: Instant::now(),
         };
-        let steps_aside = self.can_step_aside && self.slow_for.load(Ordering::Relaxed) > 0;
+        let steps_aside = self.on_worker && self.slow_for.load(Ordering::Relaxed) > 0;
         let returned = if steps_aside {
             block_in_place(|| (self.function)(batch))
         } else {

@@ -43,11 +43,9 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
         R: IntoOutcome<Resp, M> + 'static,
         M: 'static,
     {
-        let has_threads = Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
-        let closure = Closure::new(handler, has_threads);
-        let (processor, task) = Self::pair_closure(source, policy, closure);
-        tokio::spawn(task);
-        processor
+        let on_worker = Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
+        let closure = Closure::<F, M>::new(handler, on_worker);
+        Self::spawn_each(source, policy, move |_| closure.clone())
     }
 
     /// Makes a processor as [`spawn`](Self::spawn) does, without starting it: to run its task
@@ -83,20 +81,7 @@ impl<Req: Send + 'static, Resp: Send + 'static> BatchProcessor<Req, Resp> {
         R: IntoOutcome<Resp, M> + 'static,
         M: 'static,
     {
-        Self::pair_closure(source, policy, Closure::new(handler, false))
-    }
-
-    fn pair_closure<S, F, R, M>(
-        source: S,
-        policy: impl Into<ProcessorPolicy<Req>>,
-        closure: Closure<F, M>,
-    ) -> (Self, ProcessorTask)
-    where
-        S: Source<Req, Resp>,
-        F: Fn(Vec<Req>) -> R + Send + Sync + 'static,
-        R: IntoOutcome<Resp, M> + 'static,
-        M: 'static,
-    {
+        let closure = Closure::<F, M>::new(handler, false);
         Self::pair_each(source, policy, move |_| closure.clone())
     }
 
